@@ -1,0 +1,63 @@
+"""What every command prints with: errors, tables, JSON, progress."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+console = Console(highlight=False)
+
+
+def print_error(message: str, *, hint: str = "", code: str = "") -> None:
+    """Print what went wrong, what to try, and the code to look up."""
+    print(f"Error: {message}" + (f" [{code}]" if code else ""), file=sys.stderr)
+    if hint:
+        print(f"Try: {hint}", file=sys.stderr)
+
+
+def print_json(value: object) -> None:
+    """Print a value for programs (`--json`)."""
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+
+
+def print_rows(rows: Sequence[Mapping[str, object]], *, title: str = "", empty: str = "nothing yet") -> None:
+    """Print rows as a table for people; the first row names the columns."""
+    if not rows:
+        console.print(empty)
+        return
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for name, value in rows[0].items():
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        table.add_column(name.replace("_", " "), justify="right" if is_number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_text(value) for value in row.values()))
+    console.print(table)
+
+
+def progress() -> Progress:
+    """A progress display: bars on a terminal, nothing in between elsewhere."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.2f}"
+    return str(value)

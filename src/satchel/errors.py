@@ -1,0 +1,275 @@
+"""The one tree of errors, cut by what the catcher does next.
+
+`code` is stable and stands on docs/reference/errors.md; the docstring is the default message. A message never holds
+row content, tokens or connection strings.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class SatchelError(Exception):
+    """Something went wrong."""
+
+    code: ClassVar[str] = "E000"
+    default_hint: ClassVar[str] = ""
+
+    def __init__(self, message: str = "", *, hint: str = "", **facts: object) -> None:
+        """Keep the message, a hint that says what to do, and facts (organization, entity, ...) for the log."""
+        self.message = message or (type(self).__doc__ or "").strip().splitlines()[0]
+        self.hint = hint or self.default_hint
+        self.facts = facts
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+# -- do not start; exit status 2 -----------------------------------------------------------------------------------
+
+
+class ConfigError(SatchelError):
+    """The configuration is not usable."""
+
+    code = "E100"
+
+
+class SettingUnknown(ConfigError):
+    """A setting has a name that Satchel does not know."""
+
+    code = "E101"
+
+
+class SettingInvalid(ConfigError):
+    """A setting has a value that Satchel cannot use."""
+
+    code = "E102"
+
+
+class DataFolderUnusable(ConfigError):
+    """The data folder cannot be written."""
+
+    code = "E103"
+    default_hint = "Give a folder with free space that this user may write: --data-folder or SATCHEL_DATA_FOLDER."
+
+
+class PortInUse(ConfigError):
+    """The port is taken by another program."""
+
+    code = "E104"
+    default_hint = "Stop that program or choose another port."
+
+
+class DatabaseTooNew(ConfigError):
+    """The database was written by a newer version of Satchel."""
+
+    code = "E105"
+    default_hint = "Install that version or a later one; this one changes nothing in the database."
+
+
+class DatabaseUnusable(ConfigError):
+    """The database server did not start or cannot be used."""
+
+    code = "E106"
+
+
+class ProfileInvalid(ConfigError):
+    """The profile file asks for something that the organization's metadata does not have."""
+
+    code = "E110"
+
+
+class SourceMisconfigured(ConfigError):
+    """The source's address or credentials are wrong."""
+
+    code = "E111"
+    default_hint = "Check the URL, the client id and the secret; nothing was saved."
+
+
+class OrganizationUnknown(ConfigError):
+    """There is no organization of that name."""
+
+    code = "E112"
+    default_hint = "`satchel org list` shows the names."
+
+
+class OrganizationExists(ConfigError):
+    """There is an organization of that name already."""
+
+    code = "E113"
+
+
+class UserUnknown(ConfigError):
+    """The source has no such user."""
+
+    code = "E114"
+
+
+class InputInvalid(ConfigError):
+    """An argument is not usable."""
+
+    code = "E115"
+
+
+class DeviceKeyWrong(ConfigError):
+    """The device's key does not open its database."""
+
+    code = "E120"
+    default_hint = "Use the key or passphrase the device was enrolled with; without it the data cannot be read."
+
+
+class DeviceNotEnrolled(ConfigError):
+    """This folder holds no enrolled device."""
+
+    code = "E121"
+    default_hint = "Run `satchel device enroll LINK` with the link your administrator gave you."
+
+
+class QueryInvalid(ConfigError):
+    """The query cannot be run."""
+
+    code = "E122"
+
+
+# -- the work item waits -------------------------------------------------------------------------------------------
+
+
+class RetryLater(SatchelError):
+    """The other side cannot answer now."""
+
+    code = "E200"
+
+    def __init__(self, message: str = "", *, wait_seconds: float = 0.0, hint: str = "", **facts: object) -> None:
+        """Keep how long to wait before the next try (0: as the caller's back-off says)."""
+        super().__init__(message, hint=hint, **facts)
+        self.wait_seconds = wait_seconds
+
+
+class SourceBusy(RetryLater):
+    """The source asks for a pause (429 or 503 with Retry-After)."""
+
+    code = "E201"
+
+
+class SourceUnreachable(RetryLater):
+    """The source does not answer."""
+
+    code = "E202"
+
+
+class StoreBusy(RetryLater):
+    """The database cannot be reached now."""
+
+    code = "E203"
+
+
+class ServerUnreachable(RetryLater):
+    """The sync endpoint does not answer."""
+
+    code = "E204"
+    default_hint = "The data on this device stays usable; sync again when the network is back."
+
+
+# -- drop the position, read again, reconcile ----------------------------------------------------------------------
+
+
+class StartOver(SatchelError):
+    """A stored position is no longer usable."""
+
+    code = "E300"
+
+
+class DeltaLinkExpired(StartOver):
+    """The source no longer accepts the stored delta link."""
+
+    code = "E301"
+
+
+class CursorExpired(StartOver):
+    """The device's cursor is older than what the server keeps."""
+
+    code = "E302"
+
+
+class ModelChanged(StartOver):
+    """The client model changed."""
+
+    code = "E303"
+
+
+# -- park this one, go on with the next ----------------------------------------------------------------------------
+
+
+class Refused(SatchelError):
+    """This item cannot be processed."""
+
+    code = "E400"
+
+
+class RowUnusable(Refused):
+    """A row of the source cannot be staged."""
+
+    code = "E401"
+
+
+class RequestInvalid(Refused):
+    """The request is not usable."""
+
+    code = "E402"
+
+
+class CursorInvalid(Refused):
+    """The cursor was not made by this server for this device."""
+
+    code = "E403"
+    default_hint = "Sync without a cursor: `satchel device sync --from-start`."
+
+
+class RequestRefused(Refused):
+    """The source refused the request."""
+
+    code = "E404"
+
+
+# -- tell the caller, never retry ----------------------------------------------------------------------------------
+
+
+class Denied(SatchelError):
+    """Access is denied."""
+
+    code = "E500"
+
+
+class TokenInvalid(Denied):
+    """The token is missing, unknown or blocked."""
+
+    code = "E501"
+
+
+class NotEntitled(Denied):
+    """The caller may not do this here."""
+
+    code = "E502"
+
+
+class EnrolmentRefused(Denied):
+    """The enrolment code is wrong, used or expired."""
+
+    code = "E503"
+    default_hint = "Ask your administrator for a new enrolment link."
+
+
+# -- stop this organization, alert ---------------------------------------------------------------------------------
+
+
+class Broken(SatchelError):
+    """Something that must always hold does not hold."""
+
+    code = "E600"
+
+
+class CopyDiverged(Broken):
+    """The copy does not agree with its position."""
+
+    code = "E601"

@@ -1,0 +1,63 @@
+"""The client model: entities and attributes as a device sees them.
+
+It is made by the data sync worker from metadata and profile, served by the sync server, and drives the device's tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import msgspec
+
+from satchel.model.metadata import AttributeType, Option, digest_of
+
+
+class ClientAttribute(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One column of a device's table. The fields mean what they mean in `Attribute`."""
+
+    name: str
+    type: AttributeType
+    precision: int | None = None
+    scale: int | None = None
+    max_length: int | None = None
+    minimum: str | None = None
+    maximum: str | None = None
+    targets: tuple[str, ...] = ()
+    type_attribute: str | None = None
+    is_required: bool = False
+    is_creatable: bool = False
+    is_updatable: bool = False
+    options: tuple[Option, ...] = ()
+    label: str = ""
+
+
+class ClientEntity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One table of a device."""
+
+    name: str
+    key: tuple[str, ...]
+    attributes: tuple[ClientAttribute, ...]
+    name_attribute: str | None = None
+    label: str = ""
+
+    @property
+    def digest(self) -> str:
+        """A hash that is equal for equal entities."""
+        return digest_of(self)
+
+
+class ClientModel(msgspec.Struct, frozen=True, dict=True):
+    """All tables of a device."""
+
+    entities: tuple[ClientEntity, ...] = ()
+
+    @cached_property
+    def entity_by_name(self) -> Mapping[str, ClientEntity]:
+        """The entities by name."""
+        return {entity.name: entity for entity in self.entities}
+
+    @cached_property
+    def digest(self) -> str:
+        """The hash that device and server compare."""
+        return digest_of(self)

@@ -1,0 +1,103 @@
+"""The lines of a sync answer and the bodies of the requests, version 1.
+
+A sync answer is `application/x-ndjson`, one JSON document a line, in this order: `begin`, `model` (when the device's
+hash differs), then `wipe`, `remove`, `put` and `cursor` lines in any number, `end`. What stands before a `cursor` or
+`end` line is committed together with it; what follows the last of them in a broken answer is dropped.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from satchel.model.client_model import ClientModel
+
+MEDIA_TYPE = "application/x-ndjson"
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+MAX_WAIT_SECONDS = 60
+MAX_REQUEST_BYTES = 1024 * 1024
+
+
+class SyncRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of `POST /v1/orgs/{org}/sync`. `?wait=SECONDS` keeps the request open until there is something new."""
+
+    cursor: str | None = None
+    model: str | None = None
+    """Digest of the client model the device has."""
+
+
+class Begin(msgspec.Struct):
+    """First line of an answer."""
+
+    checkpoint: int
+    model: str
+    reset: bool = False
+    """From here to `end` (of this answer or one that resumes it) the whole scope comes again: the device keeps what it
+    has until `end` and then drops every row that was not put since the reset began."""
+
+
+class Put(msgspec.Struct):
+    """Rows of one entity, new or changed; `rows` are arrays in the order of `columns`."""
+
+    entity: str
+    columns: list[str]
+    rows: list[list[Any]]
+
+
+class Remove(msgspec.Struct):
+    """Keys that left the scope or were deleted: one value a key, an array of values for a composite key."""
+
+    entity: str
+    keys: list[Any]
+
+
+class End(msgspec.Struct):
+    """The copy is complete and consistent as of this checkpoint."""
+
+    checkpoint: int
+    cursor: str
+
+
+class Line(msgspec.Struct, omit_defaults=True):
+    """One line of a sync answer: exactly one of the fields is set (`put` comes with `columns` and `rows`)."""
+
+    begin: Begin | None = None
+    model: ClientModel | None = None
+    wipe: list[str] | None = None
+    put: str | None = None
+    columns: list[str] | None = None
+    rows: list[list[Any]] | None = None
+    remove: str | None = None
+    keys: list[Any] | None = None
+    cursor: str | None = None
+    end: End | None = None
+
+
+class EnrollRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of `POST /v1/orgs/{org}/enroll`."""
+
+    code: str
+    device_name: str = ""
+
+
+class EnrollAnswer(msgspec.Struct):
+    """Answer to an enrolment: the device's token, shown once."""
+
+    organization: str
+    device_id: str
+    user_id: str
+    user_name: str
+    token: str
+
+
+class Problem(msgspec.Struct, omit_defaults=True):
+    """Every refusal. Source: RFC 9457, members `code` and `hint` added."""
+
+    title: str
+    status: int
+    type: str = "about:blank"
+    detail: str = ""
+    code: str = ""
+    hint: str = ""
+    retry_after_seconds: float | None = None
