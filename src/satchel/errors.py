@@ -198,6 +198,12 @@ class ModelChanged(StartOver):
     code = "E303"
 
 
+class PullOvertaken(StartOver):
+    """Another worker went on with this pull."""
+
+    code = "E304"
+
+
 # -- park this one, go on with the next ----------------------------------------------------------------------------
 
 

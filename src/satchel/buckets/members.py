@@ -1,0 +1,76 @@
+"""Reading members: what a device loads, what changed behind its checkpoint, what it must drop. Row ids only - the rows
+themselves are rendered from staging, in the same snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from satchel.database.pool import Connection
+from satchel.database.queries import load_queries
+from satchel.model.ids import BucketId, OpId
+
+_SQL = load_queries(__file__)
+
+
+class Tail(msgspec.Struct, frozen=True):
+    """What changed in a user's buckets behind a checkpoint."""
+
+    rows: list[tuple[str, int, bool]]
+    """Entity, row id, and whether the row is in scope now."""
+    op: OpId
+    """The position behind these changes."""
+    is_complete: bool
+    """There are no more behind it."""
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """Rows of new buckets, and the position behind them."""
+
+    row_ids: list[int]
+    bucket: BucketId
+    op: OpId
+    is_complete: bool
+
+
+async def lost_rows(
+    connection: Connection, *, lost: Sequence[BucketId], held: Sequence[BucketId], checkpoint: OpId
+) -> list[tuple[str, int]]:
+    """Rows (entity, row id) a device must drop because it lost these buckets and holds them by no other."""
+    if not lost:
+        return []
+    parameters = {"lost": list(lost), "held": list(held), "checkpoint": checkpoint}
+    cursor = await connection.execute(_SQL["lost_rows"], parameters)
+    return [(entity, row_id) for entity, row_id in await cursor.fetchall()]
+
+
+async def read_tail(
+    connection: Connection, *, held: Sequence[BucketId], bound: Sequence[BucketId], checkpoint: OpId, limit: int
+) -> Tail:
+    """Changes behind the checkpoint in the held buckets, at most `limit` ops; bound buckets decide what is in scope."""
+    if not held:
+        return Tail([], checkpoint, is_complete=True)
+    parameters = {"held": list(held), "bound": list(bound), "checkpoint": checkpoint, "limit": limit}
+    found = await (await connection.execute(_SQL["tail"], parameters)).fetchall()
+    if not found:
+        return Tail([], checkpoint, is_complete=True)
+    rows = [(entity, row_id, is_in_scope) for entity, row_id, is_in_scope, _, _ in found]
+    return Tail(rows, OpId(found[0][3]), is_complete=found[0][4] < limit)
+
+
+async def load_buckets(
+    connection: Connection, buckets: Sequence[BucketId], *, bucket: BucketId, op: OpId, limit: int
+) -> Loaded:
+    """The next live members of these buckets behind (bucket, op)."""
+    parameters = {"buckets": list(buckets), "bucket": bucket, "op": op, "limit": limit}
+    rows = await (await connection.execute(_SQL["load"], parameters)).fetchall()
+    row_ids = list(dict.fromkeys(row[2] for row in rows))
+    if not rows:
+        return Loaded([], bucket, op, is_complete=True)
+    return Loaded(row_ids, rows[-1][0], rows[-1][1], is_complete=len(rows) < limit)
+
+
+async def entity_sizes(connection: Connection) -> dict[str, int]:
+    """About how many rows each staging table has, by table name."""
+    return dict(await (await connection.execute(_SQL["entity_sizes"])).fetchall())

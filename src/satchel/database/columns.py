@@ -1,0 +1,106 @@
+"""How an attribute stands in a staging table, and how it leaves it for a device. Pure.
+
+Internal columns begin with one underscore; an attribute that does gets another one, so the two never meet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from psycopg import sql
+
+from satchel.model.metadata import Attribute, AttributeType, Entity
+
+_IDENTIFIER_BYTES = 63
+_MICROSECONDS = 6
+_ARGUMENTS_PER_CALL = 90  # PostgreSQL takes at most 100
+
+_POSTGRES_TYPE = {
+    AttributeType.STRING: sql.SQL("text"),
+    AttributeType.MEMO: sql.SQL("text"),
+    AttributeType.INTEGER: sql.SQL("integer"),
+    AttributeType.BIGINT: sql.SQL("bigint"),
+    AttributeType.DECIMAL: sql.SQL("numeric"),
+    AttributeType.MONEY: sql.SQL("numeric"),
+    AttributeType.DOUBLE: sql.SQL("double precision"),
+    AttributeType.BOOLEAN: sql.SQL("boolean"),
+    AttributeType.DATETIME: sql.SQL("timestamptz"),
+    AttributeType.DATE: sql.SQL("date"),
+    AttributeType.TIME: sql.SQL("time"),
+    AttributeType.GUID: sql.SQL("uuid"),
+    AttributeType.CHOICE: sql.SQL("integer"),
+    AttributeType.CHOICES: sql.SQL("text"),
+    AttributeType.BINARY: sql.SQL("text"),
+    AttributeType.TEXT: sql.SQL("text"),
+}
+
+
+def table(entity: str) -> sql.Identifier:
+    """The entity's table."""
+    return sql.Identifier("staging", _identifier(entity))
+
+
+def table_name(entity: str) -> str:
+    """The table's bare name in schema `staging`."""
+    return _identifier(entity)
+
+
+def column_name(attribute: str) -> str:
+    """The attribute's column."""
+    return _identifier("_" + attribute if attribute.startswith("_") else attribute)
+
+
+def column(attribute: str, *, of: str | None = None) -> sql.Identifier:
+    """The attribute's column, qualified by a table alias where one is given."""
+    name = column_name(attribute)
+    return sql.Identifier(of, name) if of else sql.Identifier(name)
+
+
+def postgres_type(attribute: Attribute) -> sql.SQL:
+    """The column's type. Times finer than a microsecond stay text, which keeps them exact."""
+    is_fine = (attribute.precision or 0) > _MICROSECONDS
+    if attribute.type in {AttributeType.DATETIME, AttributeType.TIME} and is_fine:
+        return sql.SQL("text")
+    return _POSTGRES_TYPE[attribute.type]
+
+
+def key_columns(entity: Entity, *, of: str | None = None) -> list[sql.Identifier]:
+    """The columns of the entity's key, in order."""
+    return [column(name, of=of) for name in entity.key]
+
+
+def row_json(entity: Entity, attributes: Sequence[str], *, of: str) -> sql.Composed:
+    """An expression that yields a row as a JSON array of wire values, in this order of attributes."""
+    values = [_wire_value(entity.attribute_by_name[name], of) for name in attributes]
+    if len(values) <= _ARGUMENTS_PER_CALL:
+        return sql.SQL("json_build_array({})::text").format(sql.SQL(", ").join(values))
+    starts = range(0, len(values), _ARGUMENTS_PER_CALL)
+    bare = sql.SQL("btrim(json_build_array({})::text, '[]')")
+    # A value that is itself in brackets cannot stand here: wire values are strings, numbers, booleans and null.
+    parts = [bare.format(sql.SQL(", ").join(values[i : i + _ARGUMENTS_PER_CALL])) for i in starts]
+    return sql.SQL("'[' || {} || ']'").format(sql.SQL(" || ', ' || ").join(parts))
+
+
+def key_json(entity: Entity, *, of: str) -> sql.Composed:
+    """An expression that yields a row's key as JSON: the value, or an array for a composite key."""
+    values = [_wire_value(entity.attribute_by_name[name], of) for name in entity.key]
+    if len(values) == 1:
+        return sql.SQL("to_json({})::text").format(values[0])
+    return sql.SQL("json_build_array({})::text").format(sql.SQL(", ").join(values))
+
+
+def _wire_value(attribute: Attribute, alias: str) -> sql.Composable:
+    value = column(attribute.name, of=alias)
+    if attribute.type in {AttributeType.DECIMAL, AttributeType.MONEY}:
+        return sql.SQL("{}::text").format(value)
+    if postgres_type(attribute) == sql.SQL("timestamptz"):
+        return sql.SQL("replace(({} at time zone 'UTC')::text, ' ', 'T') || 'Z'").format(value)
+    return value
+
+
+def _identifier(name: str) -> str:
+    raw = name.encode()
+    if len(raw) <= _IDENTIFIER_BYTES:
+        return name
+    return raw[:46].decode(errors="ignore") + "_" + hashlib.sha256(raw).hexdigest()[:16]

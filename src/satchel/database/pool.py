@@ -1,0 +1,86 @@
+"""A pool of connections to one database, and the transaction that every write and every consistent read runs in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, LiteralString, Self
+
+import psycopg
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from satchel.errors import StoreBusy
+
+CONNECT_WAIT_SECONDS = 20.0
+
+Connection = psycopg.AsyncConnection[TupleRow]
+
+
+class Database:
+    """One database. Lost connections become StoreBusy, so that a caller waits instead of failing."""
+
+    def __init__(self, url: str, *, pool_size: int, statement_timeout_seconds: float = 0.0) -> None:
+        """Prepare the pool; nothing is connected before `open`."""
+        self.url = url
+        options = f"-c TimeZone=UTC -c statement_timeout={int(statement_timeout_seconds * 1000)}"
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            url,
+            min_size=0,
+            max_size=pool_size,
+            open=False,
+            timeout=CONNECT_WAIT_SECONDS,
+            max_idle=60.0,
+            reconnect_timeout=5.0,
+            check=AsyncConnectionPool.check_connection,
+            kwargs={"autocommit": True, "options": options, "prepare_threshold": 3, "application_name": "satchel"},
+        )
+
+    async def __aenter__(self) -> Self:
+        """Open the pool."""
+        await self._pool.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the pool."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection outside of a transaction (each statement commits by itself).
+
+        Errors: StoreBusy.
+        """
+        try:
+            async with self._pool.connection() as connection:
+                yield connection
+        except (PoolTimeout, psycopg.OperationalError, psycopg.errors.AdminShutdown) as error:
+            raise StoreBusy(f"The database does not answer: {_reason(error)}") from error
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A read-write transaction, committed at the end of the block."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Connection]:
+        """A read-only transaction in which every statement sees the same state."""
+        async with self.connection() as connection, connection.transaction():
+            await connection.execute("set transaction isolation level repeatable read, read only")
+            yield connection
+
+    async def fetch(self, query: LiteralString, parameters: dict[str, Any] | None = None) -> list[TupleRow]:
+        """Run one statement and return its rows."""
+        async with self.connection() as connection:
+            cursor = await connection.execute(query, parameters)
+            return await cursor.fetchall() if cursor.description else []
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

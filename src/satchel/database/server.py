@@ -1,0 +1,75 @@
+"""Databases and roles on a PostgreSQL server: one of each for every organization."""
+
+from __future__ import annotations
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from satchel.errors import DatabaseUnusable, StoreBusy
+
+
+def url_of(server_url: str, *, database: str, user: str | None = None, password: str | None = None) -> str:
+    """The connection string of another database on the same server."""
+    parts = conninfo_to_dict(server_url)
+    parts["dbname"] = database
+    if user is not None:
+        parts["user"] = user
+        parts["password"] = password
+    return make_conninfo(**{key: value for key, value in parts.items() if value is not None})
+
+
+async def ensure_database(server_url: str, name: str, *, owner: str | None = None) -> None:
+    """Create the database unless it stands."""
+    async with await _connect(server_url) as connection:
+        row = await (await connection.execute("select 1 from pg_database where datname = %s", [name])).fetchone()
+        if row is None:
+            statement = sql.SQL("create database {} encoding 'UTF8' template template0").format(sql.Identifier(name))
+            if owner:
+                statement += sql.SQL(" owner {}").format(sql.Identifier(owner))
+            await connection.execute(statement)
+        revoke = sql.SQL("revoke all on database {} from public")
+        await connection.execute(revoke.format(sql.Identifier(name)))
+
+
+async def ensure_role(server_url: str, name: str, password: str) -> None:
+    """Create the login role, or set its password if it stands."""
+    async with await _connect(server_url) as connection:
+        row = await (await connection.execute("select 1 from pg_roles where rolname = %s", [name])).fetchone()
+        verb = sql.SQL("alter" if row else "create")
+        statement = sql.SQL("{} role {} login nosuperuser nocreatedb nocreaterole password {}")
+        await connection.execute(statement.format(verb, sql.Identifier(name), sql.Literal(password)))
+        # A creator that is no superuser must be a member of the role to make it a database's owner.
+        if not row:
+            await connection.execute(sql.SQL("grant {} to current_user").format(sql.Identifier(name)))
+
+
+async def drop_database(server_url: str, name: str) -> None:
+    """Drop the database if it stands, with the connections to it."""
+    async with await _connect(server_url) as connection:
+        await connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+
+
+async def drop_role(server_url: str, name: str) -> None:
+    """Drop the role if it stands."""
+    async with await _connect(server_url) as connection:
+        await connection.execute(sql.SQL("drop role if exists {}").format(sql.Identifier(name)))
+
+
+async def database_names(server_url: str, prefix: str) -> list[str]:
+    """Names of the databases that begin with `prefix`."""
+    async with await _connect(server_url) as connection:
+        cursor = await connection.execute("select datname from pg_database where starts_with(datname, %s)", [prefix])
+        return [row[0] for row in await cursor.fetchall()]
+
+
+async def _connect(server_url: str) -> psycopg.AsyncConnection[tuple[object, ...]]:
+    try:
+        return await psycopg.AsyncConnection.connect(server_url, autocommit=True, connect_timeout=10)
+    except psycopg.OperationalError as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else "no answer"
+        if "authentication failed" in reason or "does not exist" in reason:
+            raise DatabaseUnusable(
+                f"PostgreSQL refuses the connection: {reason}", hint="Check [database] url (SATCHEL_DATABASE__URL)."
+            ) from error
+        raise StoreBusy(f"PostgreSQL does not answer: {reason}") from error

@@ -1,0 +1,47 @@
+"""Staged rows as the JSON that goes to devices, made by PostgreSQL in ready-made text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import msgspec
+from psycopg import sql
+
+from satchel.database.columns import key_columns, key_json, row_json, table
+from satchel.database.pool import Connection
+from satchel.model.metadata import Entity
+
+
+async def render_rows(
+    connection: Connection, entity: Entity, attributes: Sequence[str], row_ids: Sequence[int], *, rows_per_line: int
+) -> list[tuple[int, str]]:
+    """JSON arrays of these rows sorted by key, joined by commas: one (row count, text) a line. Cost: one query."""
+    if not row_ids:
+        return []
+    statement = _rows_statement(msgspec.json.encode(entity), tuple(attributes))
+    cursor = await connection.execute(statement, {"ids": list(row_ids), "per_line": rows_per_line})
+    return [(count, text) for count, text in await cursor.fetchall()]
+
+
+async def render_keys(connection: Connection, entity: Entity, row_ids: Sequence[int]) -> list[str]:
+    """The keys of these rows as JSON, also of rows that are gone."""
+    if not row_ids:
+        return []
+    statement = sql.SQL("select {} from {} t where t._row = any(%s)").format(
+        key_json(entity, of="t"), table(entity.name)
+    )
+    return [row[0] for row in await (await connection.execute(statement, [list(row_ids)])).fetchall()]
+
+
+@lru_cache(maxsize=512)
+def _rows_statement(entity_json: bytes, attributes: tuple[str, ...]) -> sql.Composed:
+    entity = msgspec.json.decode(entity_json, type=Entity)
+    key = sql.SQL(", ").join(key_columns(entity, of="t"))
+    return sql.SQL("""
+        with numbered as materialized (
+            select {row} as text, (row_number() over (order by {key}) - 1) / %(per_line)s as line
+            from {table} t where t._row = any(%(ids)s::bigint[]) and t._live
+        )
+        select count(*), string_agg(text, ',') from numbered group by line order by line
+    """).format(row=row_json(entity, attributes, of="t"), key=key, table=table(entity.name))

@@ -1,0 +1,155 @@
+"""A page of the source becomes staged rows: set-based, PostgreSQL decodes the JSON.
+
+What changed is left in the temporary table `changed` for `buckets/` to assign, in the same transaction.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+import msgspec
+import psycopg
+from psycopg import sql
+
+from satchel.database.pool import Connection
+from satchel.model.ids import Key
+from satchel.model.metadata import Entity
+from satchel.database.columns import column, key_columns, postgres_type, table
+
+# A NUL cannot stand in PostgreSQL text; the lookbehind keeps an escaped backslash before "u0000" from counting.
+_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
+_REPLACEMENT = rb"\1\\ufffd"
+
+
+async def begin_changes(connection: Connection) -> None:
+    """Make the (empty) table of changed rows of this transaction."""
+    await connection.execute("set local client_min_messages = warning")
+    await connection.execute("create temp table if not exists changed (row_id bigint primary key) on commit delete rows")
+
+
+async def stage_rows(connection: Connection, entity: Entity, rows: bytes) -> int:
+    """Insert or update the rows of a JSON array; returns how many differ from what stood there.
+
+    Order: part of the caller's transaction, after `begin_changes`. A row that comes twice counts once, the last one
+    wins. A row that cannot be staged is set aside in `satchel.unusable_row`; the others go on.
+    """
+    if b"\\u0000" in rows:
+        rows = _NUL.sub(_REPLACEMENT, rows)
+    try:
+        async with connection.transaction():
+            cursor = await connection.execute(_upsert(entity), {"rows": rows.decode()})
+            return cursor.rowcount
+    except (psycopg.DataError, psycopg.IntegrityError) as error:
+        return await _stage_halves(connection, entity, rows, error)
+
+
+async def remove_rows(connection: Connection, entity: Entity, keys: Sequence[Key]) -> int:
+    """Remove rows by key; returns how many stood there. The row keeps its key until its tombstones retire."""
+    if not keys:
+        return 0
+    parts = [list(part) for part in zip(*keys, strict=True)]
+    cursor = await connection.execute(_remove(entity), parts)
+    return cursor.rowcount
+
+
+async def staged_count(connection: Connection, entity: str) -> int:
+    """How many rows the entity has."""
+    row = await (await connection.execute(sql.SQL("select count(*) from {} where _live").format(table(entity)))).fetchone()
+    return int(row[0]) if row else 0
+
+
+async def _stage_halves(connection: Connection, entity: Entity, rows: bytes, error: psycopg.Error) -> int:
+    """Narrow down to the row that cannot be staged, and set that one aside."""
+    items = msgspec.json.decode(rows, type=list[msgspec.Raw])
+    if len(items) == 1:
+        await _set_aside(connection, entity, bytes(items[0]), error)
+        return 0
+    middle = len(items) // 2
+    changed = 0
+    for half in (items[:middle], items[middle:]):
+        changed += await stage_rows(connection, entity, b"[" + b",".join(half) + b"]")
+    return changed
+
+
+async def _set_aside(connection: Connection, entity: Entity, row: bytes, error: psycopg.Error) -> None:
+    values = msgspec.json.decode(row)
+    wire_names = [entity.attribute_by_name[name].wire_name for name in entity.key]
+    key = ",".join(str(values.get(name)) for name in wire_names)
+    reason = (error.diag.message_primary or "cannot be staged").split(":")[0]  # the part behind it is row content
+    await connection.execute(
+        "insert into satchel.unusable_row (entity, key, reason) values (%s, %s, %s)"
+        " on conflict (entity, key) do update set reason = excluded.reason, seen_at = now()",
+        [entity.name, key[:400], reason],
+    )
+
+
+@lru_cache(maxsize=512)
+def _upsert_text(entity_json: bytes) -> sql.Composed:
+    entity = msgspec.json.decode(entity_json, type=Entity)
+    attributes = entity.attributes
+    names = [column(a.name) for a in attributes]
+    data = [column(a.name) for a in attributes if a.name not in entity.key]
+    listed = sql.SQL(", ").join
+    declared = [sql.SQL("{} {}").format(sql.Identifier(a.wire_name), postgres_type(a)) for a in attributes]
+    stored = listed([sql.SQL("t.{}").format(name) for name in data] or [sql.SQL("null")])
+    given = listed([sql.SQL("i.{}").format(name) for name in data] or [sql.SQL("null")])
+    return _UPSERT.format(
+        table=table(entity.name),
+        columns=listed(names),
+        declared=listed(declared),
+        key=listed(key_columns(entity)),
+        same_key=sql.SQL(" and ").join(sql.SQL("t.{0} = i.{0}").format(name) for name in key_columns(entity)),
+        assignments=listed([sql.SQL("{0} = excluded.{0}").format(n) for n in (*data, sql.Identifier("_etag"))]),
+        stored=stored,
+        given=given,
+        excluded=listed([sql.SQL("excluded.{}").format(name) for name in data] or [sql.SQL("null")]),
+    )
+
+
+def _upsert(entity: Entity) -> sql.Composed:
+    return _upsert_text(msgspec.json.encode(entity))
+
+
+# `touched`: the source gave a new ETag but nothing we hold changed - keep the ETag, tell no device.
+_UPSERT = sql.SQL("""
+with incoming as materialized (
+    select distinct on ({key}) {columns}, _etag
+    from rows from (json_to_recordset(%(rows)s::json) as ({declared}, "@odata.etag" text))
+        with ordinality as x ({columns}, _etag, _place)
+    order by {key}, _place desc
+), touched as (
+    update {table} t set _etag = i._etag from incoming i
+    where {same_key} and t._live and t._etag is distinct from i._etag and ({stored}) is not distinct from ({given})
+), written as (
+    insert into {table} as t ({columns}, _etag) select {columns}, _etag from incoming
+    on conflict ({key}) do update set {assignments}, _live = true
+    where not t._live or ({stored}) is distinct from ({excluded})
+    returning t._row
+)
+insert into changed (row_id) select _row from written on conflict do nothing
+""")
+
+
+def _remove(entity: Entity) -> sql.Composed:
+    kinds = [postgres_type(entity.attribute_by_name[name]) for name in entity.key]
+    data = [column(a.name) for a in entity.attributes if a.name not in entity.key]
+    names = [sql.Identifier(f"k{i}") for i in range(len(kinds))]
+    same = [
+        sql.SQL("t.{} = k.{}::{}").format(own, name, kind)
+        for own, name, kind in zip(key_columns(entity), names, kinds, strict=True)
+    ]
+    return sql.SQL("""
+        with gone as (
+            update {table} t set {emptied} _etag = null, _live = false
+            from unnest({arrays}) as k ({names}) where {same} and t._live returning t._row
+        )
+        insert into changed (row_id) select _row from gone on conflict do nothing
+    """).format(
+        table=table(entity.name),
+        emptied=sql.SQL("").join(sql.SQL("{} = null, ").format(name) for name in data),
+        arrays=sql.SQL(", ").join([sql.SQL("%s::text[]")] * len(kinds)),
+        names=sql.SQL(", ").join(names),
+        same=sql.SQL(" and ").join(same),
+    )

@@ -1,0 +1,110 @@
+"""The device's resume token: sealed by the server, kept by the device, so that servers keep no state per device.
+
+It is bound to organization and device (associated data of the seal): another device's cursor does not open.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable
+
+import msgspec
+
+from satchel.errors import CursorExpired, CursorInvalid, SealBroken, SealUnknownKey
+from satchel.identity.secrets import open_sealed, seal
+from satchel.model.ids import BucketId, OpId
+
+MAX_CURSOR_CHARACTERS = 512 * 1024
+
+
+class CursorState(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """What a device has.
+
+    `held` is complete as of `checkpoint`. `loading` is not there yet: of its buckets of `loading_entity`, everything up
+    to (`at_bucket`, `at_op`) was sent. The checkpoint stands still while anything is loading, so the changes behind it
+    bring the loaded rows forward as well.
+    """
+
+    epoch: str
+    checkpoint: int = 0
+    binding: int = -1
+    is_reset: bool = False
+    entities: dict[str, str] = {}
+    """Digest of each entity's client model when its rows were sent."""
+    held: bytes = b""
+    loading: bytes = b""
+    loading_entity: str = ""
+    at_bucket: int = 0
+    at_op: int = 0
+
+    @property
+    def held_buckets(self) -> list[BucketId]:
+        """The buckets the device has."""
+        return unpack_buckets(self.held)
+
+    @property
+    def loading_buckets(self) -> list[BucketId]:
+        """The buckets under way to the device."""
+        return unpack_buckets(self.loading)
+
+    @property
+    def position(self) -> tuple[BucketId, OpId]:
+        """How far the loading entity was sent."""
+        return BucketId(self.at_bucket), OpId(self.at_op)
+
+
+class CursorSeal:
+    """Seals and opens the cursors of one device."""
+
+    def __init__(self, key: bytes, organization: str, device_id: str) -> None:
+        """The key is the installation's cursor key."""
+        self._key = key
+        self._bound_to = f"cursor/{organization}/{device_id}".encode()
+
+    def seal(self, state: CursorState) -> str:
+        """The token for the device."""
+        sealed = seal(self._key, msgspec.msgpack.encode(state), self._bound_to)
+        return base64.urlsafe_b64encode(sealed).decode()
+
+    def open(self, token: str) -> CursorState:
+        """What the device has. Errors: CursorInvalid (not ours, or altered), CursorExpired (of an older key or form)."""
+        if len(token) > MAX_CURSOR_CHARACTERS:
+            raise CursorInvalid("The cursor is too long.")
+        try:
+            plain = open_sealed(self._key, base64.urlsafe_b64decode(token.encode()), self._bound_to)
+        except SealUnknownKey as error:
+            raise CursorExpired from error
+        except (SealBroken, binascii.Error, ValueError) as error:
+            raise CursorInvalid from error
+        try:
+            return msgspec.msgpack.decode(plain, type=CursorState)
+        except msgspec.ValidationError as error:
+            raise CursorExpired from error
+
+
+def pack_buckets(buckets: Iterable[BucketId]) -> bytes:
+    """Bucket ids as rising differences, seven bits a byte: one or two bytes a bucket."""
+    packed = bytearray()
+    before = 0
+    for bucket in sorted(buckets):
+        step, before = bucket - before, bucket
+        while step > 0x7F:
+            packed.append(step & 0x7F | 0x80)
+            step >>= 7
+        packed.append(step)
+    return bytes(packed)
+
+
+def unpack_buckets(packed: bytes) -> list[BucketId]:
+    """The reverse of `pack_buckets`."""
+    buckets: list[BucketId] = []
+    value = step = shift = 0
+    for byte in packed:
+        step |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            value += step
+            buckets.append(BucketId(value))
+            step = shift = 0
+    return buckets
