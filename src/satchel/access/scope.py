@@ -82,9 +82,7 @@ def _principal_source(profile: Profile, source_kind: str) -> PrincipalSource | N
     return profile.principals or (DATAVERSE_PRINCIPALS if source_kind == "dataverse" else None)
 
 
-def _principals(
-    metadata: Metadata, source: PrincipalSource | None, pulled: dict[str, set[str]]
-) -> Principals | None:
+def _principals(metadata: Metadata, source: PrincipalSource | None, pulled: dict[str, set[str]]) -> Principals | None:
     """The principals' entities are pulled as well, with the attributes that scopes need."""
     if source is None:
         return None

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 
 from psycopg import sql
 
+from satchel.database.columns import column, table
 from satchel.database.pool import Connection
 from satchel.model.ids import OpId
 from satchel.model.metadata import Entity
 from satchel.model.scope import Family
-from satchel.database.columns import column, table
 
 _WANTED = sql.SQL(
     "select {family}::integer as family, {key} as key, t._row as row_id"

@@ -13,10 +13,10 @@ import msgspec
 import psycopg
 from psycopg import sql
 
+from satchel.database.columns import column, key_columns, postgres_type, table
 from satchel.database.pool import Connection
 from satchel.model.ids import Key
 from satchel.model.metadata import Entity
-from satchel.database.columns import column, key_columns, postgres_type, table
 
 # A NUL cannot stand in PostgreSQL text; the lookbehind keeps an escaped backslash before "u0000" from counting.
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
@@ -26,7 +26,9 @@ _REPLACEMENT = rb"\1\\ufffd"
 async def begin_changes(connection: Connection) -> None:
     """Make the (empty) table of changed rows of this transaction."""
     await connection.execute("set local client_min_messages = warning")
-    await connection.execute("create temp table if not exists changed (row_id bigint primary key) on commit delete rows")
+    await connection.execute(
+        "create temp table if not exists changed (row_id bigint primary key) on commit delete rows"
+    )
 
 
 async def stage_rows(connection: Connection, entity: Entity, rows: bytes) -> int:
@@ -56,7 +58,9 @@ async def remove_rows(connection: Connection, entity: Entity, keys: Sequence[Key
 
 async def staged_count(connection: Connection, entity: str) -> int:
     """How many rows the entity has."""
-    row = await (await connection.execute(sql.SQL("select count(*) from {} where _live").format(table(entity)))).fetchone()
+    row = await (
+        await connection.execute(sql.SQL("select count(*) from {} where _live").format(table(entity)))
+    ).fetchone()
     return int(row[0]) if row else 0
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from psycopg import sql
 
+from satchel.database.columns import column_name, key_columns, postgres_type, table, table_name
 from satchel.database.pool import Connection
 from satchel.model.metadata import Entity
-from satchel.database.columns import column_name, key_columns, postgres_type, table, table_name
 
 _INTERNAL_COLUMNS = sql.SQL(
     "_row bigint primary key default nextval('satchel.row_id'), _etag text, _live boolean not null default true"

@@ -42,9 +42,13 @@ async def read_all(connection: Connection) -> dict[str, StoredWatermark]:
     return {row[0]: _stored(row[1:]) for row in await cursor.fetchall()}
 
 
-async def advance(
-    connection: Connection, entity: str, watermark: Watermark, *, version: int, is_last: bool
-) -> int:
+async def generations(connection: Connection) -> dict[str, str]:
+    """Which life of its table each entity is in: rows of an earlier one are swept from devices."""
+    cursor = await connection.execute("select entity, generation from satchel.watermark")
+    return {entity: generation for entity, generation in await cursor.fetchall()}
+
+
+async def advance(connection: Connection, entity: str, watermark: Watermark, *, version: int, is_last: bool) -> int:
     """Store the position after a page, in the page's transaction; returns the new version.
 
     Errors: PullOvertaken - another worker applied a page since this one read the watermark.

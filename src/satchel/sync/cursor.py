@@ -31,7 +31,7 @@ class CursorState(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     binding: int = -1
     is_reset: bool = False
     entities: dict[str, str] = {}
-    """Digest of each entity's client model when its rows were sent."""
+    """For each entity sent: life of its staging table / digest of its client model."""
     held: bytes = b""
     loading: bytes = b""
     loading_entity: str = ""

@@ -8,7 +8,7 @@ this one snapshot, so the device's copy equals the scope as of its checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
 import msgspec
 
@@ -21,6 +21,7 @@ from satchel.protocol import codec
 from satchel.protocol.messages import Begin, End
 from satchel.staging.head import Head, read_head, read_scope
 from satchel.staging.render import render_keys, render_rows
+from satchel.staging.watermark import generations
 from satchel.sync.binding import UserBuckets, user_buckets
 from satchel.sync.cursor import CursorState, pack_buckets
 
@@ -45,15 +46,22 @@ class View(msgspec.Struct, frozen=True):
 
 
 async def download(
-    database: Database, user_id: str, state: CursorState | None, model_digest: str | None,
-    *, limits: StepLimits, seal: Callable[[CursorState], str],
+    database: Database,
+    user_id: str,
+    state: CursorState | None,
+    model_digest: str | None,
+    *,
+    limits: StepLimits,
+    seal: Callable[[CursorState], str],
 ) -> AsyncIterator[bytes]:
     """The lines of an answer, a batch a step, from what the device has to the organization's head."""
     is_first = True
     while True:
         async with database.snapshot() as connection:
             scope = await read_scope(connection)
-            view = View(connection, await read_head(connection), scope, await user_buckets(connection, scope, user_id), limits)
+            view = View(
+                connection, await read_head(connection), scope, await user_buckets(connection, scope, user_id), limits
+            )
             state = _usable(state, view.head)
             lines = _opening(view, state, model_digest) if is_first else []
             if not is_first and view.head.model_digest != model_digest:
@@ -125,11 +133,10 @@ async def _settle_buckets(view: View, state: CursorState) -> tuple[CursorState, 
     bound = set(view.bound.entity_by_bucket)
     held, loading = set(state.held_buckets), set(state.loading_buckets)
     lost = (held | loading) - bound
-    rows = await lost_rows(
-        view.connection, lost=sorted(lost), held=sorted(bound), checkpoint=OpId(state.checkpoint)
-    )
+    rows = await lost_rows(view.connection, lost=sorted(lost), held=sorted(bound), checkpoint=OpId(state.checkpoint))
     lines = await _remove_lines(view, rows)
-    digests = {entity.name: entity.digest[:8] for entity in view.scope.client_model.entities}
+    digests = await _digests(view)
+    lines += _wipe_lines(state.entities, digests)
     reshaped = {b for b in held & bound if digests.get(e := view.bound.entity_by_bucket[b]) != state.entities.get(e)}
     held = (held & bound) - reshaped
     new = bound - held - loading
@@ -139,6 +146,19 @@ async def _settle_buckets(view: View, state: CursorState) -> tuple[CursorState, 
     return msgspec.structs.replace(
         state, held=pack_buckets(held), loading=pack_buckets(loading), entities=digests, **restart
     ), lines
+
+
+async def _digests(view: View) -> dict[str, str]:
+    """What an entity's rows on a device depend on: the life of its staging table, and its client model."""
+    lives = await generations(view.connection)
+    entities = view.scope.client_model.entities
+    return {entity.name: f"{lives.get(entity.name, '')[:8]}/{entity.digest[:8]}" for entity in entities}
+
+
+def _wipe_lines(sent: Mapping[str, str], now: Mapping[str, str]) -> list[bytes]:
+    """A table that was rebuilt no longer knows what devices hold of it: they drop those rows and load anew."""
+    rebuilt = [e for e in sorted(sent.keys() & now.keys()) if sent[e].split("/")[0] != now[e].split("/")[0]]
+    return [codec.wipe_line(rebuilt)] if rebuilt else []
 
 
 async def _load(view: View, state: CursorState, budget: int) -> tuple[CursorState, int, list[bytes]]:
@@ -181,9 +201,7 @@ async def _put_lines(view: View, rows: Iterable[tuple[str, int]]) -> list[bytes]
             continue
         columns = [attribute.name for attribute in client.attributes]
         entity = view.scope.entity_by_name[name]
-        rendered = await render_rows(
-            view.connection, entity, columns, row_ids, rows_per_line=view.limits.rows_per_line
-        )
+        rendered = await render_rows(view.connection, entity, columns, row_ids, rows_per_line=view.limits.rows_per_line)
         lines += [codec.put_line(name, columns, [text]) for _, text in rendered]
     return lines
 

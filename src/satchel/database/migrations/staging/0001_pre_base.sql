@@ -14,6 +14,7 @@ create table satchel.head (
 
 create table satchel.watermark (
     entity text primary key,
+    generation text not null default gen_random_uuid()::text,  -- of the table: a rebuilt entity has another
     watermark text,                      -- JSON; null: nothing was read yet
     version bigint not null default 0,   -- rises with every page: a page applies only behind the one it was read behind
     strategy text,
@@ -55,7 +56,7 @@ create unlogged table satchel.source_key (
     entity text not null,
     key text[] not null
 );
-create index on satchel.source_key (entity);
+create index on satchel.source_key (entity, key);
 
 -- Rows of the source that could not be staged, with the reason; never dropped in silence.
 create table satchel.unusable_row (

@@ -1,0 +1,1 @@
+"""The endpoints: the only room that knows status codes."""

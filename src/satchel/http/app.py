@@ -1,0 +1,55 @@
+"""The two applications of a sync server: one for devices, one for our own services."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Litestar
+from litestar.config.app import AppConfig
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.types import ControllerRouterHandler, ExceptionHandlersMap
+
+from satchel.database.pool import Database
+from satchel.errors import SatchelError
+from satchel.http.health import HealthController
+from satchel.http.management import ManagementController, ManagementServing
+from satchel.http.problems import respond_to_fault, respond_to_http_error, respond_to_satchel_error
+from satchel.http.sync import SyncController, SyncServing
+
+_HANDLERS: ExceptionHandlersMap = {
+    SatchelError: respond_to_satchel_error,
+    HTTPException: respond_to_http_error,
+    Exception: respond_to_fault,
+}
+
+
+def sync_app(serving: SyncServing, control: Database, max_request_bytes: int) -> Litestar:
+    """The sync endpoint."""
+    return _app([SyncController, HealthController], {"serving": serving, "control": control}, max_request_bytes)
+
+
+def management_app(management: ManagementServing, control: Database, max_request_bytes: int) -> Litestar:
+    """The management endpoint."""
+    values = {"management": management, "control": control}
+    return _app([ManagementController, HealthController], values, max_request_bytes)
+
+
+def _app(handlers: list[ControllerRouterHandler], values: dict[str, Any], max_request_bytes: int) -> Litestar:
+    dependencies = {name: Provide(_giver(value), sync_to_thread=False) for name, value in values.items()}
+    return Litestar.from_config(
+        AppConfig(
+            route_handlers=handlers,
+            dependencies=dict(dependencies),
+            exception_handlers=_HANDLERS,
+            request_max_body_size=max_request_bytes,
+            openapi_config=None,
+        )
+    )
+
+
+def _giver(value: Any) -> Any:
+    def give() -> Any:
+        return value
+
+    return give

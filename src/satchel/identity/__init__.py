@@ -1,0 +1,1 @@
+"""Keys, certificates, sealed secrets and tokens."""

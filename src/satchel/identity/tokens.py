@@ -1,0 +1,62 @@
+"""Tokens: random ones for devices and enrolment, kept only as hashes; signed ones between our own services (JWT)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+from datetime import datetime, timedelta
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import OctKey
+from joserfc.jwt import JWTClaimsRegistry
+
+from satchel.errors import TokenInvalid
+
+SERVICE_TOKEN_LIFETIME = timedelta(minutes=5)
+_ISSUER = "satchel"
+_AUDIENCE = "satchel-management"
+_DEVICE_PREFIX = "satd_"
+_LEEWAY_SECONDS = 30
+
+
+def new_device_token() -> str:
+    """A token for a device, 256 random bits."""
+    return _DEVICE_PREFIX + secrets.token_urlsafe(32)
+
+
+def new_enrolment_code() -> str:
+    """A one-time code, 100 random bits in groups a person can read out: `K3MQ-7XPA-...`."""
+    text = base64.b32encode(secrets.token_bytes(13)).decode()[:20]
+    return "-".join(text[i : i + 4] for i in range(0, 20, 4))
+
+
+def token_hash(token: str) -> bytes:
+    """What is stored of a random token. The token has full entropy, so a plain hash is enough."""
+    return hashlib.sha256(token.strip().encode()).digest()
+
+
+def make_service_token(key: bytes, service: str, now: datetime) -> str:
+    """A short-lived token with which one of our services calls another's management endpoint."""
+    claims = {"iss": _ISSUER, "aud": _AUDIENCE, "sub": service, "iat": int(now.timestamp())}
+    claims["exp"] = int((now + SERVICE_TOKEN_LIFETIME).timestamp())
+    return jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(key))
+
+
+def check_service_token(key: bytes, token: str, now: datetime) -> str:
+    """The service that calls. Errors: TokenInvalid - forged, expired, for another audience, or a device's token."""
+    registry = JWTClaimsRegistry(
+        now=lambda: int(now.timestamp()),
+        leeway=_LEEWAY_SECONDS,
+        iss={"essential": True, "value": _ISSUER},
+        aud={"essential": True, "value": _AUDIENCE},
+        exp={"essential": True},
+        sub={"essential": True},
+    )
+    try:
+        claims = jwt.decode(token, OctKey.import_key(key), algorithms=["HS256"]).claims
+        registry.validate(claims)
+    except (JoseError, ValueError) as error:
+        raise TokenInvalid("This endpoint takes service tokens only.") from error
+    return str(claims["sub"])

@@ -1,0 +1,19 @@
+"""Deprovision an organization: nothing of it is left behind. The registration goes last, so that a crash resumes."""
+
+from __future__ import annotations
+
+from satchel.jobs.provision import ProvisioningWork
+from satchel.provisioning.organizations import Organization
+from satchel.provisioning.schedule import clear_schedule
+
+
+async def deprovision(work: ProvisioningWork, organization: Organization) -> None:
+    """Drop schedule, waiting work items, staging database, objects, devices and registration. Again is harmless."""
+    async with work.control.transaction() as connection:
+        await clear_schedule(connection, organization)
+        await work.drop_queue(connection, organization)
+    await work.close_work(organization)
+    await work.sync_servers.announce(organization.name, is_gone=True)
+    await work.databases.drop(organization)
+    await work.drop_objects(organization)
+    await work.organizations.remove(organization)

@@ -1,0 +1,34 @@
+"""What the jobs of one organization work with, and how they tell that its head moved."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from satchel.database.pool import Database
+from satchel.model.changes import Source
+from satchel.provisioning.organizations import Organization
+from satchel.staging.head import Head
+
+HEAD_CHANNEL = "satchel_head"
+
+
+class OrganizationWork(msgspec.Struct, frozen=True):
+    """One organization's source and staging database, for the length of a job."""
+
+    organization: Organization
+    source: Source
+    staging: Database
+    control: Database
+    page_size: int
+    reconcile_interval_seconds: float
+    progress: Callable[[str], Awaitable[None]]
+    """Takes one line for a person, in long work."""
+
+    async def notify(self, head: Head) -> None:
+        """Tell sync servers that the head moved. A lost notification costs seconds: they re-read heads anyway."""
+        payload = msgspec.json.encode({"organization": self.organization.name, "head": head}).decode()
+        await self.control.fetch(
+            "select pg_notify(%(channel)s, %(payload)s)", {"channel": HEAD_CHANNEL, "payload": payload}
+        )

@@ -1,0 +1,105 @@
+"""Provision an organization: staging database, model, recurring work - each step recorded, so that a crash resumes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+
+from satchel.database.pool import Connection, Database
+from satchel.jobs.organization import OrganizationWork
+from satchel.jobs.refresh_model import refresh_model
+from satchel.model.scope import Scope
+from satchel.model.work import WorkItem, WorkName
+from satchel.provisioning.databases import StagingDatabases, new_epoch
+from satchel.provisioning.endpoints import SyncServers
+from satchel.provisioning.organizations import Organization, Organizations, set_state
+from satchel.provisioning.schedule import RecurringWork, set_schedule
+from satchel.staging.head import make_head, read_scope
+
+Defer = Callable[[Connection, WorkItem], Awaitable[None]]
+"""Puts a work item into the queue, as part of a transaction on the control database."""
+
+
+class Intervals(msgspec.Struct, frozen=True):
+    """How often recurring work comes, in seconds."""
+
+    pull_seconds: float
+    model_refresh_seconds: float
+
+
+class ProvisioningWork(msgspec.Struct, frozen=True):
+    """What provisioning and deprovisioning work with."""
+
+    control: Database
+    organizations: Organizations
+    databases: StagingDatabases
+    sync_servers: SyncServers
+    intervals: Intervals
+    defer: Defer
+    open_work: Callable[[Organization], Awaitable[OrganizationWork]]
+    close_work: Callable[[Organization], Awaitable[None]]
+    drop_objects: Callable[[Organization], Awaitable[None]]
+    """Deletes what object storage holds of an organization."""
+    drop_queue: Callable[[Connection, Organization], Awaitable[None]]
+    """Deletes the organization's waiting work items."""
+
+
+async def provision(work: ProvisioningWork, organization: Organization) -> None:
+    """Make everything an organization needs, and start its recurring work.
+
+    Errors: RetryLater, ProfileInvalid, SourceMisconfigured. Again is harmless: steps that are done are skipped.
+    """
+    if organization.state == "active":
+        return
+    done = await work.organizations.steps_done(organization)
+    steps: Sequence[tuple[str, Callable[[ProvisioningWork, Organization], Awaitable[None]]]] = (
+        ("make the staging database", _make_database),
+        ("refresh the model", _refresh_model),
+        ("tell the sync servers", _announce),
+    )
+    for name, step in steps:
+        if name not in done:
+            await step(work, organization)
+            await work.organizations.step_done(organization, name)
+    await _activate(work, organization)
+
+
+async def reschedule(work: ProvisioningWork, organization: Organization, scope: Scope) -> None:
+    """Make the recurring work fit the scope, and pull what is new at once."""
+    async with work.control.transaction() as connection:
+        await set_schedule(connection, organization, recurring_work(scope, work.intervals))
+        for entity in scope.entities:
+            await work.defer(connection, WorkItem(WorkName.PULL, organization.name, entity.name))
+
+
+def recurring_work(scope: Scope, intervals: Intervals) -> list[RecurringWork]:
+    """One pull for each staged entity, one model refresh."""
+    pulls = [RecurringWork(WorkName.PULL, entity.name, intervals.pull_seconds) for entity in scope.entities]
+    return [RecurringWork(WorkName.REFRESH_MODEL, "", intervals.model_refresh_seconds), *pulls]
+
+
+async def _make_database(work: ProvisioningWork, organization: Organization) -> None:
+    await work.databases.make(organization)
+    async with work.databases.open(organization, pool_size=1) as database, database.transaction() as connection:
+        await make_head(connection, new_epoch())
+
+
+async def _refresh_model(work: ProvisioningWork, organization: Organization) -> None:
+    await refresh_model(await work.open_work(organization))
+
+
+async def _announce(work: ProvisioningWork, organization: Organization) -> None:
+    await work.sync_servers.announce(organization.name)
+
+
+async def _activate(work: ProvisioningWork, organization: Organization) -> None:
+    """Order: state, schedule and first work items in one transaction - none without the others."""
+    organization_work = await work.open_work(organization)
+    async with organization_work.staging.connection() as connection:
+        scope = await read_scope(connection)
+    async with work.control.transaction() as connection:
+        await set_schedule(connection, organization, recurring_work(scope, work.intervals))
+        await set_state(connection, organization, "active")
+        for entity in scope.entities:
+            await work.defer(connection, WorkItem(WorkName.PULL, organization.name, entity.name))

@@ -1,0 +1,149 @@
+"""Pull one entity: pages of the source become staged rows, members and ops, each page in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import msgspec
+import structlog
+
+from satchel.buckets.assign import assign_changed, lock_head, raise_binding
+from satchel.buckets.families import standing_families
+from satchel.database.pool import Connection
+from satchel.errors import DeltaLinkExpired
+from satchel.jobs.organization import OrganizationWork
+from satchel.model.changes import Page
+from satchel.model.ids import Key
+from satchel.model.metadata import Entity
+from satchel.model.scope import Family, Scope
+from satchel.staging.head import Head, read_head, read_scope
+from satchel.staging.keys import compare_keys, forget_keys, keep_keys
+from satchel.staging.rows import begin_changes, remove_rows, stage_rows
+from satchel.staging.watermark import StoredWatermark, advance, read_watermark, reconciled, start_over
+
+log = structlog.get_logger()
+CONFIRM_CHUNK = 100
+
+
+class Pulled(msgspec.Struct):
+    """What a pull came to."""
+
+    pages: int = 0
+    rows: int = 0
+    """Rows the source sent."""
+    changed: int = 0
+    """Rows that differ from what stood in staging, and rows that went away."""
+
+
+async def pull(work: OrganizationWork, entity_name: str) -> Pulled:
+    """Bring one entity to where its source stands.
+
+    Order: page after page; a killed worker resumes at a page boundary. An expired delta link leads to a full read; every
+    full read is followed by a comparison of keys, which finds what the pages repeated, skipped or left out.
+    Errors: RetryLater (source or database), PullOvertaken, RequestRefused.
+    """
+    async with work.staging.connection() as connection:
+        scope = await read_scope(connection)
+        entity = scope.entity_by_name.get(entity_name)
+        if entity is None:
+            return Pulled()
+        stored = await read_watermark(connection, entity_name)
+    pulled = Pulled()
+    try:
+        await _read_changes(work, scope, entity, stored, pulled)
+    except DeltaLinkExpired:
+        log.info("delta link expired, reading all", organization=work.organization.name, entity=entity_name)
+        async with work.staging.transaction() as connection:
+            stored = await read_watermark(connection, entity_name)
+            await start_over(connection, entity_name, version=stored.version)
+            stored = await read_watermark(connection, entity_name)
+        await _read_changes(work, scope, entity, stored, pulled)
+    await _reconcile_if_due(work, scope, entity, pulled)
+    return pulled
+
+
+async def _read_changes(
+    work: OrganizationWork, scope: Scope, entity: Entity, stored: StoredWatermark, pulled: Pulled
+) -> None:
+    version = stored.version
+    async for page in work.source.changes(entity, stored.watermark, work.page_size):
+        async with work.staging.transaction() as connection:
+            changed, head = await _apply(connection, scope, entity, page)
+            version = await advance(connection, entity.name, page.watermark, version=version, is_last=page.is_last)
+        await _count(work, entity, pulled, page, changed, head)
+
+
+async def _apply(connection: Connection, scope: Scope, entity: Entity, page: Page) -> tuple[int, Head | None]:
+    """Stage a page and assign its rows; returns how many changed, and the new head if there is one.
+
+    Order: rows, members, ops and head in the caller's transaction. The write lock is taken after the rows are decoded,
+    so that other entities' pages are decoded meanwhile.
+    """
+    await begin_changes(connection)
+    changed = await stage_rows(connection, entity, page.rows) if page.row_count else 0
+    changed += await remove_rows(connection, entity, page.removed)
+    if not changed:
+        return 0, None
+    op = await lock_head(connection)
+    await assign_changed(connection, entity, await _families(connection, scope, entity), op)
+    if scope.principals and entity.name in scope.principals.entities:
+        await raise_binding(connection)
+    return changed, await read_head(connection)
+
+
+async def _families(connection: Connection, scope: Scope, entity: Entity) -> dict[int, Family]:
+    standing = await standing_families(connection)
+    return {
+        standing[family.entity, family.name].id: family
+        for family in scope.families
+        if family.entity == entity.name and (family.entity, family.name) in standing
+    }
+
+
+async def _count(
+    work: OrganizationWork, entity: Entity, pulled: Pulled, page: Page, changed: int, head: Head | None
+) -> None:
+    pulled.pages += 1
+    pulled.rows += page.row_count
+    pulled.changed += changed
+    if head is not None:
+        await work.notify(head)
+        await work.progress(f"{entity.name}: {pulled.rows:,} rows")
+
+
+async def _reconcile_if_due(work: OrganizationWork, scope: Scope, entity: Entity, pulled: Pulled) -> None:
+    async with work.staging.connection() as connection:
+        stored = await read_watermark(connection, entity.name)
+    now = datetime.now(UTC)
+    age = (now - stored.reconciled_at).total_seconds() if stored.reconciled_at else float("inf")
+    if stored.must_reconcile or age > work.reconcile_interval_seconds:
+        await _reconcile(work, scope, entity, pulled)
+
+
+async def _reconcile(work: OrganizationWork, scope: Scope, entity: Entity, pulled: Pulled) -> None:
+    """Compare keys with the source: fetch what is missing here, remove what is gone there.
+
+    A key that the source did not list is asked for once more before its row is removed: a page may have skipped it.
+    """
+    async with work.staging.connection() as connection:
+        await forget_keys(connection, entity)
+        async for keys in work.source.keys(entity, work.page_size):
+            await keep_keys(connection, entity, keys)
+        missing, surplus = await compare_keys(connection, entity)
+    for start in range(0, len(missing) + len(surplus), CONFIRM_CHUNK):
+        chunk = (missing + surplus)[start : start + CONFIRM_CHUNK]
+        await _settle_keys(work, scope, entity, chunk, pulled)
+    async with work.staging.transaction() as connection:
+        await forget_keys(connection, entity)
+        await reconciled(connection, entity.name)
+
+
+async def _settle_keys(
+    work: OrganizationWork, scope: Scope, entity: Entity, keys: Sequence[Key], pulled: Pulled
+) -> None:
+    """Stage those of these rows that the source has, remove the others."""
+    page = await work.source.rows(entity, keys)
+    async with work.staging.transaction() as connection:
+        changed, head = await _apply(connection, scope, entity, page)
+    await _count(work, entity, pulled, page, changed, head)

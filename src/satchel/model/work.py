@@ -1,0 +1,34 @@
+"""Work items: the messages in the queue."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class WorkName(StrEnum):
+    """What is to be done. Each is run by the job of the same name."""
+
+    PROVISION = "provision"
+    DEPROVISION = "deprovision"
+    REFRESH_MODEL = "refresh_model"
+    PULL = "pull"
+
+
+class WorkItem(msgspec.Struct, frozen=True):
+    """One message."""
+
+    name: WorkName
+    organization: str
+    entity: str = ""
+
+    @property
+    def lock(self) -> str:
+        """Work items with the same lock run one after another."""
+        return f"{self.organization}/{self.entity or 'organization'}"
+
+    @property
+    def queueing_lock(self) -> str:
+        """At most one of these waits in the queue."""
+        return f"{self.name}/{self.organization}/{self.entity}"

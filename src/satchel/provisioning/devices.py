@@ -1,0 +1,100 @@
+"""Devices and how they come in: one-time enrolment codes bound to a user, one token a device."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+import msgspec
+
+from satchel.database.pool import Database
+from satchel.database.queries import load_queries
+from satchel.errors import EnrolmentRefused, InputInvalid, TokenInvalid
+from satchel.identity.tokens import new_device_token, new_enrolment_code, token_hash
+from satchel.provisioning.organizations import Organization
+
+_SQL = load_queries(__file__)
+
+
+class Device(msgspec.Struct, frozen=True):
+    """Who a device token stands for."""
+
+    id: str
+    organization: str
+    user_id: str
+    user_name: str
+    name: str
+    is_blocked: bool
+
+
+class DeviceRow(msgspec.Struct, frozen=True):
+    """A device as an administrator sees it."""
+
+    id: str
+    name: str
+    user_name: str
+    user_id: str
+    created_at: datetime
+    last_seen_at: datetime | None
+    is_blocked: bool
+
+
+class Devices:
+    """The register of devices and enrolment codes."""
+
+    def __init__(self, control: Database) -> None:
+        """Keep the control database."""
+        self._control = control
+
+    async def make_code(
+        self, organization: Organization, user_id: str, user_name: str, *, lifetime_seconds: float
+    ) -> str:
+        """Make a one-time code for a user; only its hash is kept."""
+        code = new_enrolment_code()
+        parameters = {
+            "code_hash": token_hash(code),
+            "organization": organization.id,
+            "user_id": user_id,
+            "user_name": user_name,
+            "lifetime_seconds": lifetime_seconds,
+        }
+        await self._control.fetch(_SQL["add_code"], parameters)
+        return code
+
+    async def enroll(self, organization: str, code: str, device_name: str) -> tuple[Device, str]:
+        """Use a code: the new device and its token, which is not kept. Errors: EnrolmentRefused."""
+        token, device_id = new_device_token(), str(uuid.uuid4())
+        parameters = {
+            "code_hash": token_hash(code.upper()),
+            "organization": organization,
+            "id": device_id,
+            "name": device_name[:100],
+            "token_hash": token_hash(token),
+        }
+        rows = await self._control.fetch(_SQL["use_code"], parameters)
+        if not rows:
+            raise EnrolmentRefused
+        user_id, user_name = rows[0]
+        return Device(device_id, organization, user_id, user_name, device_name[:100], is_blocked=False), token
+
+    async def by_token(self, token: str) -> Device:
+        """The device of a token. Errors: TokenInvalid."""
+        rows = await self._control.fetch(_SQL["by_token"], {"token_hash": token_hash(token)})
+        if not rows:
+            raise TokenInvalid(hint="Enroll the device again: ask your administrator for a link.")
+        return Device(*rows[0])
+
+    async def note_seen(self, device_ids: list[str]) -> None:
+        """Note that these devices were here."""
+        await self._control.fetch(_SQL["seen"], {"ids": device_ids})
+
+    async def of_organization(self, organization: Organization) -> list[DeviceRow]:
+        """The organization's devices, oldest first."""
+        rows = await self._control.fetch(_SQL["list"], {"organization": organization.id})
+        return [DeviceRow(*row) for row in rows]
+
+    async def block(self, organization: Organization, device_id: str, *, is_blocked: bool) -> None:
+        """Block or unblock a device. Errors: InputInvalid where there is no such device."""
+        parameters = {"id": device_id, "organization": organization.id, "is_blocked": is_blocked}
+        if not await self._control.fetch(_SQL["block"], parameters):
+            raise InputInvalid(f"{organization.name} has no device {device_id!r}.")

@@ -1,0 +1,38 @@
+"""Organization events: provision and deprovision, from the CLI or the management endpoint, become work items."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from satchel.database.pool import Connection, Database
+from satchel.model.work import WorkItem, WorkName
+from satchel.provisioning.organizations import Organizations, set_state
+
+
+class OrganizationEvents:
+    """Takes events in."""
+
+    def __init__(
+        self, control: Database, organizations: Organizations, defer: Callable[[Connection, WorkItem], Awaitable[None]]
+    ) -> None:
+        """`defer` puts a work item into the queue as part of a transaction."""
+        self._control = control
+        self._organizations = organizations
+        self._defer = defer
+
+    async def submit(self, event: str, name: str) -> None:
+        """Note the event and put its work item into the queue, in one transaction. Errors: OrganizationUnknown."""
+        organization = await self._organizations.get(name)
+        if event == "provision" and organization.state == "active":
+            return
+        state = "provisioning" if event == "provision" else "deprovisioning"
+        async with self._control.transaction() as connection:
+            if organization.state != state:
+                await set_state(connection, organization, state)
+            await self._defer(connection, WorkItem(WorkName(event), name))
+
+    async def request(self, name: str, work: WorkName, entity: str = "") -> None:
+        """Ask for a recurring work item now. Errors: OrganizationUnknown."""
+        await self._organizations.get(name)
+        async with self._control.transaction() as connection:
+            await self._defer(connection, WorkItem(work, name, entity))

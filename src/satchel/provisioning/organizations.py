@@ -1,0 +1,125 @@
+"""The register of organizations, in the control database."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from datetime import datetime
+
+import msgspec
+
+from satchel.database.pool import Connection, Database
+from satchel.database.queries import load_queries
+from satchel.errors import InputInvalid, OrganizationExists, OrganizationUnknown
+
+_SQL = load_queries(__file__)
+_NAME = re.compile(r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$")
+
+
+class Organization(msgspec.Struct, frozen=True):
+    """One tenant of Satchel."""
+
+    id: int
+    name: str
+    state: str
+    """`registered`, `provisioning`, `active`, `deprovisioning` or `broken`."""
+    source_kind: str
+    source_url: str
+    sealed_connection: bytes
+    profile: str
+    database_name: str
+    problem: str | None
+    created_at: datetime
+
+    @property
+    def is_served(self) -> bool:
+        """Devices may sync."""
+        return self.state in {"provisioning", "active"}
+
+
+class NewOrganization(msgspec.Struct, frozen=True):
+    """What an administrator says of an organization."""
+
+    name: str
+    source_kind: str
+    source_url: str
+    sealed_connection: bytes
+    profile: str
+
+
+def check_name(name: str) -> str:
+    """The name, if it can stand in URLs and DNS. Errors: InputInvalid."""
+    if not _NAME.match(name):
+        raise InputInvalid(
+            f"{name!r} cannot be an organization's name.",
+            hint="Use up to 40 lower-case letters, digits and hyphens, such as contoso or fabrikam-eu.",
+        )
+    return name
+
+
+class Organizations:
+    """The register."""
+
+    def __init__(self, control: Database) -> None:
+        """Keep the control database."""
+        self._control = control
+
+    async def add(self, new: NewOrganization) -> Organization:
+        """Register an organization. Errors: OrganizationExists."""
+        parameters = {
+            "name": check_name(new.name),
+            "source_kind": new.source_kind,
+            "source_url": new.source_url,
+            "connection": new.sealed_connection,
+            "profile": new.profile,
+            "database_name": f"satchel_{new.name.replace('-', '_')}_{secrets.token_hex(4)}",
+        }
+        if not await self._control.fetch(_SQL["add"], parameters):
+            raise OrganizationExists(
+                f"There is an organization named {new.name} already.",
+                hint=f"`satchel org show {new.name}` shows it; choose another name or deprovision it first.",
+            )
+        return await self.get(new.name)
+
+    async def get(self, name: str) -> Organization:
+        """The organization of that name. Errors: OrganizationUnknown."""
+        organization = await self.find(name)
+        if organization is None:
+            raise OrganizationUnknown(f"There is no organization named {name!r}.")
+        return organization
+
+    async def find(self, name: str) -> Organization | None:
+        """The organization of that name, if there is one."""
+        rows = await self._control.fetch(_SQL["get"], {"name": name})
+        return Organization(*rows[0]) if rows else None
+
+    async def all(self) -> list[Organization]:
+        """All organizations, by name."""
+        return [Organization(*row) for row in await self._control.fetch(_SQL["list"])]
+
+    async def set_problem(self, organization: Organization, problem: str | None) -> None:
+        """Keep what the organization waits for, or None."""
+        text = problem[:500] if problem else None
+        await self._control.fetch(_SQL["set_problem"], {"id": organization.id, "problem": text})
+
+    async def set_profile(self, organization: Organization, profile: str) -> None:
+        """Keep another profile; the next model refresh brings it into force."""
+        await self._control.fetch(_SQL["set_profile"], {"id": organization.id, "profile": profile})
+
+    async def remove(self, organization: Organization) -> None:
+        """Remove the registration with its devices, codes, steps and recurring work."""
+        await self._control.fetch(_SQL["remove"], {"id": organization.id})
+
+    async def steps_done(self, organization: Organization) -> set[str]:
+        """Steps of the event under way that are done."""
+        return {row[0] for row in await self._control.fetch(_SQL["steps"], {"id": organization.id})}
+
+    async def step_done(self, organization: Organization, step: str) -> None:
+        """Record a step: a crashed run resumes behind it."""
+        await self._control.fetch(_SQL["step_done"], {"id": organization.id, "step": step})
+
+
+async def set_state(connection: Connection, organization: Organization, state: str) -> None:
+    """Change the state; part of the caller's transaction, where the work item that belongs to it is deferred."""
+    await connection.execute(_SQL["set_state"], {"id": organization.id, "state": state})
+    await connection.execute(_SQL["forget_steps"], {"id": organization.id})

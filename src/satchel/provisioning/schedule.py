@@ -1,0 +1,59 @@
+"""Recurring work items of each organization: a table, so that a crash loses nothing and any process can go on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from satchel.database.pool import Connection, Database
+from satchel.database.queries import load_queries
+from satchel.model.work import WorkItem, WorkName
+from satchel.provisioning.organizations import Organization
+
+_SQL = load_queries(__file__)
+DUE_LIMIT = 200
+
+
+class RecurringWork(msgspec.Struct, frozen=True):
+    """How often a work item comes again."""
+
+    name: WorkName
+    entity: str
+    interval_seconds: float
+
+
+async def set_schedule(connection: Connection, organization: Organization, work: Sequence[RecurringWork]) -> None:
+    """Make these the organization's recurring work items; what stands keeps its next time."""
+    for item in work:
+        parameters = {
+            "organization": organization.id,
+            "work_item": item.name.value,
+            "entity": item.entity,
+            "interval_seconds": item.interval_seconds,
+        }
+        await connection.execute(_SQL["set"], parameters)
+    entities = [item.entity for item in work if item.entity]
+    await connection.execute(_SQL["keep_only"], {"organization": organization.id, "entities": entities})
+
+
+async def clear_schedule(connection: Connection, organization: Organization) -> None:
+    """Stop the organization's recurring work."""
+    await connection.execute(_SQL["clear"], {"organization": organization.id})
+
+
+async def take_due(connection: Connection) -> list[WorkItem]:
+    """The work items that are due, to be deferred in this transaction."""
+    rows = await (await connection.execute(_SQL["due"], {"limit": DUE_LIMIT})).fetchall()
+    return [WorkItem(WorkName(name), organization, entity) for name, organization, entity in rows]
+
+
+async def postpone(control: Database, item: WorkItem, seconds: float) -> None:
+    """Do not defer this item before so many seconds have passed: its source asked for a pause."""
+    parameters = {
+        "name": item.organization,
+        "work_item": item.name.value,
+        "entity": item.entity,
+        "seconds": seconds,
+    }
+    await control.fetch(_SQL["postpone"], parameters)

@@ -1,0 +1,95 @@
+"""The organizations this sync server serves: each with its own pool to its own staging database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from satchel.database.pool import Database
+from satchel.errors import OrganizationUnknown, SatchelError
+from satchel.provisioning.organizations import Organization, Organizations
+from satchel.staging.head import Head, read_head
+from satchel.sync.heads import Heads
+
+log = structlog.get_logger()
+
+
+class ServedOrganization(msgspec.Struct, frozen=True):
+    """An organization and its open staging database."""
+
+    organization: Organization
+    staging: Database
+
+
+class ServedOrganizations:
+    """Opens organizations when the first device comes or the worker announces them."""
+
+    def __init__(self, organizations: Organizations, open_staging: Callable[[Organization], Database]) -> None:
+        """`open_staging` makes the (unopened) pool of an organization's staging database."""
+        self._organizations = organizations
+        self._open_staging = open_staging
+        self._served: dict[str, ServedOrganization] = {}
+        self._lock = asyncio.Lock()
+        self.heads = Heads()
+
+    async def get(self, name: str) -> ServedOrganization:
+        """The organization. Errors: OrganizationUnknown - not registered here, or not provisioned."""
+        served = self._served.get(name)
+        return served if served is not None else await self.load(name)
+
+    async def head(self, name: str) -> Head:
+        """The organization's head: from memory, or read once."""
+        head = self.heads.get(name)
+        if head is None:
+            head = await self._read(await self.get(name))
+            self.heads.update(name, head)
+        return head
+
+    async def load(self, name: str) -> ServedOrganization:
+        """Read the registration anew and open the organization."""
+        async with self._lock:
+            organization = await self._organizations.find(name)
+            if organization is None or not organization.is_served:
+                await self._close(name)
+                raise OrganizationUnknown(f"No organization {name!r} is served here.", hint="Check the name in the link.")
+            served = self._served.get(name)
+            if served is None or served.organization.database_name != organization.database_name:
+                await self._close(name)
+                staging = self._open_staging(organization)
+                await staging.__aenter__()
+                served = ServedOrganization(organization, staging)
+                self._served[name] = served
+            return served
+
+    async def forget(self, name: str) -> None:
+        """Close an organization that went."""
+        async with self._lock:
+            await self._close(name)
+
+    async def reread(self, name: str) -> Head | None:
+        """The head as the database has it now; None where the organization went; as known where it does not answer."""
+        try:
+            return await self._read(await self.load(name))
+        except OrganizationUnknown:
+            return None
+        except SatchelError as error:
+            log.warning("head not read", organization=name, reason=error.code)
+            return self.heads.get(name)
+
+    async def close(self) -> None:
+        """Close all."""
+        for name in list(self._served):
+            await self.forget(name)
+
+    async def _close(self, name: str) -> None:
+        served = self._served.pop(name, None)
+        self.heads.forget(name)
+        if served is not None:
+            await served.staging.close()
+
+    async def _read(self, served: ServedOrganization) -> Head:
+        async with served.staging.connection() as connection:
+            return await read_head(connection)
