@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 import msgspec
 
 from satchel.database.pool import Database
@@ -23,8 +21,6 @@ class OrganizationWork(msgspec.Struct, frozen=True):
     control: Database
     page_size: int
     reconcile_interval_seconds: float
-    progress: Callable[[str], Awaitable[None]]
-    """Takes one line for a person, in long work."""
 
     async def notify(self, head: Head) -> None:
         """Tell sync servers that the head moved. A lost notification costs seconds: they re-read heads anyway."""

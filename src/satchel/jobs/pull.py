@@ -109,7 +109,6 @@ async def _count(
     pulled.changed += changed
     if head is not None:
         await work.notify(head)
-        await work.progress(f"{entity.name}: {pulled.rows:,} rows")
 
 
 async def _reconcile_if_due(work: OrganizationWork, scope: Scope, entity: Entity, pulled: Pulled) -> None:

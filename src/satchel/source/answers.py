@@ -46,7 +46,8 @@ class _ErrorDetail(msgspec.Struct):
 
 
 class _ErrorBody(msgspec.Struct):
-    error: _ErrorDetail
+    error: _ErrorDetail | str
+    """OData has a structure here, OAuth a word."""
 
 
 def error_of(status: int, headers: Mapping[str, str], body: bytes, *, now: datetime) -> SatchelError | None:
@@ -110,5 +111,7 @@ def _said(body: bytes) -> tuple[str, str]:
         error = msgspec.json.decode(body, type=_ErrorBody).error
     except msgspec.MsgspecError:
         return "", ""
+    if isinstance(error, str):
+        return error, ""
     words = " ".join((error.message or "").split())
     return str(error.code or ""), words[:_SHOWN_CHARACTERS]

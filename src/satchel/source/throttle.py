@@ -50,7 +50,7 @@ class Limiter:
         self._successes = 0
         self._generation = 0
         self._paused_until = 0.0
-        self._room = asyncio.Condition()
+        self._waiting: list[asyncio.Future[None]] = []
 
     @property
     def limit(self) -> int:
@@ -60,16 +60,14 @@ class Limiter:
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[int]:
         """Wait for room and for the end of a pause; yields the generation to report the outcome with."""
-        async with self._room:
-            await self._room.wait_for(lambda: self._active < self._limit)
-            self._active += 1
+        await self._wait_for_room()
+        self._active += 1
         try:
             await self._wait_for_pause()
             yield self._generation
         finally:
             self._active -= 1
-            async with self._room:
-                self._room.notify_all()
+            self._wake()
 
     def succeeded(self) -> None:
         """One request was answered: after a run of them there is room for one more."""
@@ -77,6 +75,7 @@ class Limiter:
         if self._successes >= RISE_AFTER_SUCCESSES and self._limit < self._maximum:
             self._limit += 1
             self._successes = 0
+            self._wake()
 
     def pushed_back(self, generation: int, wait_seconds: float) -> None:
         """The source asks for less: halve the room, once for all requests that were under way, and pause."""
@@ -85,6 +84,19 @@ class Limiter:
         if generation == self._generation:
             self._generation += 1
             self._limit = max(1, self._limit // 2)
+
+    async def _wait_for_room(self) -> None:
+        while self._active >= self._limit:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            await waiter
+
+    def _wake(self) -> None:
+        """Let all who wait look again; so that no wake-up is lost when one of them is cancelled."""
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
 
     async def _wait_for_pause(self) -> None:
         while (remaining := self._paused_until - self._pace.monotonic()) > 0:

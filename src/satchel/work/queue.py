@@ -27,13 +27,15 @@ Run = Callable[[WorkItem], Awaitable[None]]
 class WorkQueue:
     """Takes work items in, and hands them to a worker's `run`."""
 
-    def __init__(self, control_url: str, run: Run | None = None) -> None:
-        """`run` does the work; a process that only puts items in needs none."""
+    run: Run | None = None
+    """Does the work; a process that only puts items in needs none."""
+
+    def __init__(self, control_url: str) -> None:
+        """Prepare; nothing is connected before the queue is entered."""
         self.app = procrastinate.App(
             connector=procrastinate.PsycopgConnector(conninfo=control_url, min_size=0, max_size=6, open=False),
             worker_defaults={"delete_jobs": "successful", "install_signal_handlers": False},
         )
-        self._run = run
         self._tasks = {name: self._task(name) for name in WorkName}
 
     async def __aenter__(self) -> WorkQueue:
@@ -76,8 +78,8 @@ class WorkQueue:
 
     def _task(self, name: WorkName) -> procrastinate.tasks.Task[Any, Any, Any]:
         async def do(organization: str, entity: str) -> None:
-            assert self._run is not None  # noqa: S101 - only workers fetch items
-            await self._run(WorkItem(name, organization, entity))
+            assert self.run is not None  # noqa: S101 - only workers fetch items
+            await self.run(WorkItem(name, organization, entity))
 
         return self.app.task(do, name=f"satchel.{name.value}", queue=QUEUE_BY_NAME[name], retry=Waiting())
 

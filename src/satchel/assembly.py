@@ -1,0 +1,213 @@
+"""Settings become the objects of one process: the only file that picks implementations."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+
+import msgspec
+import structlog
+from psycopg.conninfo import conninfo_to_dict
+
+from satchel.access.scope import compile_profile, entity_names
+from satchel.access.profiles import parse_profile
+from satchel.database.embedded import running_url
+from satchel.database.migrate import migrate
+from satchel.database.pool import Connection, Database
+from satchel.database.server import ensure_database, url_of
+from satchel.errors import DatabaseUnusable
+from satchel.identity.keys import MasterKey
+from satchel.identity.secrets import open_sealed, seal
+from satchel.identity.tokens import make_service_token
+from satchel.jobs.organization import OrganizationWork
+from satchel.jobs.provision import Intervals, ProvisioningWork
+from satchel.model.changes import Source, SourceInfo
+from satchel.model.scope import Scope
+from satchel.provisioning.databases import StagingDatabases
+from satchel.provisioning.devices import Devices
+from satchel.provisioning.endpoints import SyncServers
+from satchel.provisioning.events import OrganizationEvents
+from satchel.provisioning.organizations import Organization, Organizations
+from satchel.settings.schema import Settings
+from satchel.source.connection import Connection as SourceConnection
+from satchel.source.open import open_source
+from satchel.storage import delete_prefix, open_storage
+from satchel.work.queue import WorkQueue, drop_waiting, make_queue
+from satchel.work.runner import Runner
+
+log = structlog.get_logger()
+
+CONTROL_DATABASE = "satchel"
+_DEFAULT_DATABASES = {"postgres", ""}
+
+
+def server_url(settings: Settings) -> str:
+    """The PostgreSQL server: a configured one, else the embedded one that `satchel up` runs. Errors: DatabaseUnusable."""
+    url = settings.database.url or running_url(settings)
+    if not url:
+        raise DatabaseUnusable(
+            f"Satchel is not running on {settings.data_folder}.",
+            hint="Start it with `satchel up` (or `make up`), or give a server: SATCHEL_DATABASE__URL.",
+        )
+    return url
+
+
+def control_url(settings: Settings) -> str:
+    """The control database on that server."""
+    url = server_url(settings)
+    name = str(conninfo_to_dict(url).get("dbname") or "")
+    return url_of(url, database=CONTROL_DATABASE) if name in _DEFAULT_DATABASES else url
+
+
+async def prepare(settings: Settings) -> None:
+    """Make the control database and bring it to this version; again is harmless. Errors: DatabaseTooNew."""
+    url = control_url(settings)
+    await ensure_database(server_url(settings), str(conninfo_to_dict(url)["dbname"]))
+    async with Database(url, pool_size=2) as control, WorkQueue(url) as queue:
+        await migrate(control, "control")
+        await make_queue(control, queue)
+
+
+class Rooms:
+    """What every server process and the administrator's commands work with."""
+
+    def __init__(self, settings: Settings, control: Database, queue: WorkQueue) -> None:
+        """All of it is made here, connected elsewhere."""
+        self.settings = settings
+        self.control = control
+        self.queue = queue
+        self.key = MasterKey.load(settings)
+        self.organizations = Organizations(control)
+        self.devices = Devices(control)
+        self.events = OrganizationEvents(control, self.organizations, queue.defer)
+        self.databases = StagingDatabases(
+            settings.staging.url or server_url(settings),
+            self.key.derive("staging role password"),
+            statement_timeout_seconds=settings.database.statement_timeout_seconds,
+        )
+        self.sync_servers = SyncServers(control, self.service_token, self.management_ca())
+
+    def service_token(self) -> str:
+        """A token for another service's management endpoint."""
+        return make_service_token(self.key.derive("service token"), "satchel", datetime.now(UTC))
+
+    def management_ca(self) -> str | None:
+        """What verifies management endpoints: our development CA, or the system's where a certificate is configured."""
+        return None if self.settings.sync.tls_certificate_file else str(self.settings.tls_folder / "ca.pem")
+
+    def seal_connection(self, name: str, connection: SourceConnection) -> bytes:
+        """The source's address and credentials, as they are stored."""
+        return seal(self.key.derive("connection"), msgspec.json.encode(connection), f"connection/{name}".encode())
+
+    def open_connection(self, organization: Organization) -> SourceConnection:
+        """The reverse."""
+        plain = open_sealed(
+            self.key.derive("connection"), organization.sealed_connection, f"connection/{organization.name}".encode()
+        )
+        return msgspec.json.decode(plain, type=SourceConnection)
+
+    def source(self, connection: SourceConnection) -> Source:
+        """The organization's source."""
+        source: Source = open_source(connection, self.settings.source)
+        return source
+
+    async def check(self, connection: SourceConnection, profile_text: str) -> tuple[SourceInfo, Scope]:
+        """Prove that source and profile fit, before anything is saved. Errors: SourceMisconfigured, ProfileInvalid."""
+        profile = parse_profile(profile_text)
+        source = self.source(connection)
+        try:
+            info = await source.check()
+            metadata = await source.metadata(entity_names(profile, connection.kind))
+        finally:
+            await source.aclose()
+        return info, compile_profile(profile, metadata, connection.kind)
+
+
+@asynccontextmanager
+async def open_rooms(settings: Settings) -> AsyncIterator[Rooms]:
+    """Connect a process that runs work items of its own, or only puts them into the queue."""
+    url = control_url(settings)
+    async with Database(url, pool_size=settings.database.pool_size) as control, WorkQueue(url) as queue:
+        rooms = Rooms(settings, control, queue)
+        open_work = OpenWork(rooms)
+        queue.run = Runner(provisioning_work(rooms, open_work)).run
+        try:
+            yield rooms
+        finally:
+            await open_work.close()
+
+
+class OpenWork:
+    """The organizations a worker has open: one source (with its tokens and its throttle) and one pool each."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        """Open nothing yet."""
+        self._rooms = rooms
+        self._open: dict[str, tuple[str, OrganizationWork, AsyncExitStack]] = {}
+        self._lock = asyncio.Lock()
+
+    async def get(self, organization: Organization) -> OrganizationWork:
+        """The organization, opened anew where its connection changed."""
+        digest = hashlib.sha256(organization.sealed_connection + organization.database_name.encode()).hexdigest()
+        async with self._lock:
+            known = self._open.get(organization.name)
+            if known is None or known[0] != digest:
+                await self._close(organization.name)
+                known = (digest, *await self._make(organization))
+                self._open[organization.name] = known
+        return msgspec.structs.replace(known[1], organization=organization)
+
+    async def close(self, organization: Organization | None = None) -> None:
+        """Close one organization, or all."""
+        async with self._lock:
+            for name in [organization.name] if organization else list(self._open):
+                await self._close(name)
+
+    async def _close(self, name: str) -> None:
+        known = self._open.pop(name, None)
+        if known is not None:
+            await known[2].aclose()
+
+    async def _make(self, organization: Organization) -> tuple[OrganizationWork, AsyncExitStack]:
+        settings, stack = self._rooms.settings, AsyncExitStack()
+        source = self._rooms.source(self._rooms.open_connection(organization))
+        stack.push_async_callback(source.aclose)
+        staging = self._rooms.databases.open(organization, pool_size=settings.worker.concurrency + 2)
+        await stack.enter_async_context(staging)
+        work = OrganizationWork(
+            organization=organization,
+            source=source,
+            staging=staging,
+            control=self._rooms.control,
+            page_size=settings.source.page_size,
+            reconcile_interval_seconds=settings.schedule.reconcile_interval_seconds,
+        )
+        return work, stack
+
+
+def provisioning_work(rooms: Rooms, open_work: OpenWork) -> ProvisioningWork:
+    """What the provisioning jobs work with."""
+    storage = open_storage(rooms.settings)
+
+    async def drop_objects(organization: Organization) -> None:
+        await delete_prefix(storage, f"organizations/{organization.database_name}/")
+
+    async def drop_queue(connection: Connection, organization: Organization) -> None:
+        await drop_waiting(connection, organization.name)
+
+    schedule = rooms.settings.schedule
+    return ProvisioningWork(
+        control=rooms.control,
+        organizations=rooms.organizations,
+        databases=rooms.databases,
+        sync_servers=rooms.sync_servers,
+        intervals=Intervals(schedule.pull_interval_seconds, schedule.model_refresh_interval_seconds),
+        defer=rooms.queue.defer,
+        open_work=open_work.get,
+        close_work=open_work.close,
+        drop_objects=drop_objects,
+        drop_queue=drop_queue,
+    )

@@ -1,0 +1,149 @@
+"""The services: what each process runs until it is told to stop. One floor below the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Coroutine
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
+from granian.constants import Interfaces
+from granian.http import HTTP1Settings
+from granian.server.embed import Server
+from litestar import Litestar
+
+from satchel.assembly import Rooms, control_url, open_rooms
+from satchel.http.app import management_app, sync_app
+from satchel.http.auth import DeviceAuth, ServiceAuth
+from satchel.http.management import ManagementServing
+from satchel.http.sync import SyncServing
+from satchel.identity.certificates import ServerCertificate, ensure_server_certificate
+from satchel.provisioning.organizations import Organization
+from satchel.settings.schema import Settings
+from satchel.sync.download import StepLimits
+from satchel.sync.heads import listen_for_heads, reread_heads
+from satchel.sync.served import ServedOrganizations
+from satchel.work.schedule import keep_schedule, keep_taking_over
+
+REGISTER_SECONDS = 10.0
+STAGING_POOL_SIZE = 8
+log = structlog.get_logger()
+
+
+async def run_provisioning(settings: Settings) -> None:
+    """The provisioning service: events, schedule, stalled work."""
+    async with open_rooms(settings) as rooms:
+        await _until_stopped(
+            rooms.queue.work(["provisioning"], name="provisioning", concurrency=2),
+            keep_schedule(rooms.control, rooms.queue, tick_seconds=settings.schedule.tick_seconds),
+            keep_taking_over(rooms.queue),
+        )
+
+
+async def run_worker(settings: Settings) -> None:
+    """The data sync worker."""
+    async with open_rooms(settings) as rooms:
+        await _until_stopped(rooms.queue.work(["data"], name="worker", concurrency=settings.worker.concurrency))
+
+
+async def run_sync(settings: Settings) -> None:
+    """The sync server: two endpoints, both over TLS."""
+    async with AsyncExitStack() as stack:
+        rooms = await stack.enter_async_context(open_rooms(settings))
+        certificate = server_certificate(settings)
+        served = ServedOrganizations(
+            rooms.organizations, lambda o: rooms.databases.open(o, pool_size=STAGING_POOL_SIZE)
+        )
+        stack.push_async_callback(served.close)
+        limit = settings.sync.max_request_bytes
+        servers = [
+            _server(_sync_app(rooms, served, certificate), settings.sync.host, settings.sync.port, certificate),
+            _server(_management_app(rooms, served, limit), settings.management.host, settings.management.port, certificate),
+        ]
+        await _until_stopped(
+            *(server.serve() for server in servers),
+            listen_for_heads(control_url(settings), served.heads),
+            reread_heads(served.heads, served.reread, settings.sync.head_reread_seconds),
+            _stay_registered(rooms),
+        )
+
+
+def server_certificate(settings: Settings) -> ServerCertificate:
+    """The configured certificate, else one of the development certificate authority."""
+    if settings.sync.tls_certificate_file:
+        return ServerCertificate(
+            Path(settings.sync.tls_certificate_file), Path(settings.sync.tls_key_file), None, None
+        )
+    public_host = urlsplit(settings.sync.public_url).hostname
+    names = [name for name in (public_host, settings.sync.host, settings.management.host) if name]
+    return ensure_server_certificate(settings.tls_folder, names)
+
+
+def _sync_app(rooms: Rooms, served: ServedOrganizations, certificate: ServerCertificate) -> Litestar:
+    settings = rooms.settings.sync
+    serving = SyncServing(
+        auth=DeviceAuth(rooms.devices),
+        devices=rooms.devices,
+        served=served,
+        cursor_key=rooms.key.derive("cursor"),
+        limits=StepLimits(settings.rows_per_step, settings.rows_per_line),
+        compression_level=settings.compression_level,
+        ca_file=certificate.ca_file,
+    )
+    return sync_app(serving, rooms.control, settings.max_request_bytes)
+
+
+def _management_app(rooms: Rooms, served: ServedOrganizations, max_request_bytes: int) -> Litestar:
+    management = ManagementServing(
+        auth=ServiceAuth(rooms.key.derive("service token"), lambda: datetime.now(UTC)),
+        served=served,
+        organizations=rooms.organizations,
+        events=rooms.events,
+    )
+    return management_app(management, rooms.control, max_request_bytes)
+
+
+def _server(app: Litestar, host: str, port: int, certificate: ServerCertificate) -> Server:
+    return Server(
+        app,
+        address=host,
+        port=port,
+        interface=Interfaces.ASGINL,
+        ssl_cert=certificate.cert_file,
+        ssl_key=certificate.key_file,
+        http1_settings=HTTP1Settings(header_read_timeout=30_000),
+        backlog=2048,
+        log_enabled=False,
+    )
+
+
+async def _stay_registered(rooms: Rooms) -> None:
+    management = rooms.settings.management
+    url = f"https://{management.host}:{management.port}"
+    try:
+        while True:
+            await rooms.sync_servers.register(url)
+            await asyncio.sleep(REGISTER_SECONDS)
+    finally:
+        await rooms.sync_servers.leave(url)
+
+
+async def _until_stopped(*services: Coroutine[Any, Any, None] | Awaitable[None]) -> None:
+    """Run until SIGTERM or SIGINT, or until one of them fails."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    tasks = [asyncio.ensure_future(service) for service in services]
+    stopped = asyncio.ensure_future(stop.wait())
+    done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
+    for task in (*tasks, stopped):
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done - {stopped}:
+        task.result()

@@ -1,0 +1,92 @@
+"""Runs a work item: finds its organization, calls its job, and settles what the job's errors leave."""
+
+from __future__ import annotations
+
+import structlog
+
+from satchel.errors import Broken, ConfigError, RetryLater
+from satchel.jobs.deprovision import deprovision
+from satchel.jobs.organization import OrganizationWork
+from satchel.jobs.provision import ProvisioningWork, provision, reschedule
+from satchel.jobs.pull import pull
+from satchel.jobs.refresh_model import refresh_model
+from satchel.model.work import WorkItem, WorkName
+from satchel.provisioning.organizations import Organization, set_state
+from satchel.provisioning.schedule import postpone
+from satchel.staging.watermark import note_problem
+from satchel.work.settle import describe, is_overtaken, wait_seconds
+
+log = structlog.get_logger()
+
+
+class Runner:
+    """One process's way to run work items."""
+
+    def __init__(self, work: ProvisioningWork) -> None:
+        """Keep what jobs work with."""
+        self._work = work
+
+    async def run(self, item: WorkItem) -> None:
+        """Run one item. An organization that is gone ends it."""
+        organization = await self._work.organizations.find(item.organization)
+        if organization is None:
+            return
+        try:
+            await self._run(item, organization)
+        except Exception as error:
+            await self._settle(item, organization, error)
+
+    async def _run(self, item: WorkItem, organization: Organization) -> None:
+        match item.name:
+            case WorkName.PROVISION:
+                await provision(self._work, organization)
+                log.info("provisioned", organization=organization.name)
+            case WorkName.DEPROVISION:
+                await deprovision(self._work, organization)
+                log.info("deprovisioned", organization=organization.name)
+            case WorkName.REFRESH_MODEL:
+                await self._refresh_model(organization)
+            case WorkName.PULL:
+                await self._pull(organization, item.entity)
+
+    async def _refresh_model(self, organization: Organization) -> None:
+        if organization.state != "active":
+            return
+        scope, is_changed = await refresh_model(await self._work.open_work(organization))
+        if is_changed:
+            await reschedule(self._work, organization, scope)
+            await self._work.sync_servers.announce(organization.name)
+        if organization.problem:
+            await self._work.organizations.set_problem(organization, None)
+
+    async def _pull(self, organization: Organization, entity: str) -> None:
+        if organization.state != "active":
+            return
+        pulled = await pull(await self._work.open_work(organization), entity)
+        if pulled.changed:
+            log.info("pulled", organization=organization.name, entity=entity, rows=pulled.rows, changed=pulled.changed)
+
+    async def _settle(self, item: WorkItem, organization: Organization, error: Exception) -> None:
+        """A recurring item ends here and comes again by its schedule; an event goes back into the queue."""
+        if is_overtaken(error) or await self._work.organizations.find(item.organization) is None:
+            return
+        reason = describe(error)
+        log.warning("work item failed", work_item=item.name, organization=item.organization, entity=item.entity,
+                    reason=reason, exc_info=None if isinstance(error, RetryLater | ConfigError) else error)
+        if isinstance(error, Broken):
+            async with self._work.control.transaction() as connection:
+                await set_state(connection, organization, "broken")
+        if item.name in {WorkName.PROVISION, WorkName.DEPROVISION}:
+            await self._work.organizations.set_problem(organization, reason)
+            raise error
+        await postpone(self._work.control, item, wait_seconds(error, attempts=3))
+        await self._note(item, organization, reason)
+
+    async def _note(self, item: WorkItem, organization: Organization, reason: str) -> None:
+        """Keep the reason where an administrator looks for it."""
+        if item.name is WorkName.REFRESH_MODEL:
+            await self._work.organizations.set_problem(organization, reason)
+            return
+        work: OrganizationWork = await self._work.open_work(organization)
+        async with work.staging.connection() as connection:
+            await note_problem(connection, item.entity, reason)

@@ -1,0 +1,39 @@
+"""The clock of the recurring work: what is due goes into the queue; what a dead worker left is taken over."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from satchel.database.pool import Database
+from satchel.errors import SatchelError
+from satchel.provisioning.schedule import take_due
+from satchel.work.queue import WorkQueue
+
+TAKE_OVER_SECONDS = 5.0
+log = structlog.get_logger()
+
+
+async def keep_schedule(control: Database, queue: WorkQueue, *, tick_seconds: float) -> None:
+    """Defer what is due, every tick, until cancelled. Order: due time and queue move in one transaction."""
+    while True:
+        try:
+            async with control.transaction() as connection:
+                for item in await take_due(connection):
+                    await queue.defer(connection, item)
+        except SatchelError as error:
+            log.warning("schedule waits", reason=error.message)
+        await asyncio.sleep(tick_seconds)
+
+
+async def keep_taking_over(queue: WorkQueue) -> None:
+    """Queue again what stalled workers were doing, every few seconds, until cancelled."""
+    while True:
+        try:
+            count = await queue.take_over_stalled()
+            if count:
+                log.warning("stalled work taken over", work_items=count)
+        except Exception as error:
+            log.warning("stalled work not looked for", reason=type(error).__name__)
+        await asyncio.sleep(TAKE_OVER_SECONDS)
