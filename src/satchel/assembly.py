@@ -12,8 +12,8 @@ import msgspec
 import structlog
 from psycopg.conninfo import conninfo_to_dict
 
-from satchel.access.scope import compile_profile, entity_names
 from satchel.access.profiles import parse_profile
+from satchel.access.scope import compile_profile, entity_names
 from satchel.database.embedded import running_url
 from satchel.database.migrate import migrate
 from satchel.database.pool import Connection, Database
@@ -111,8 +111,15 @@ class Rooms:
 
     def source(self, connection: SourceConnection) -> Source:
         """The organization's source."""
-        source: Source = open_source(connection, self.settings.source)
-        return source
+        settings = self.settings.source
+        return open_source(
+            msgspec.structs.replace(
+                connection,
+                timeout_seconds=settings.timeout_seconds,
+                patience_seconds=settings.retry_wait_limit_seconds,
+                max_concurrency=settings.max_concurrency,
+            )
+        )
 
     async def check(self, connection: SourceConnection, profile_text: str) -> tuple[SourceInfo, Scope]:
         """Prove that source and profile fit, before anything is saved. Errors: SourceMisconfigured, ProfileInvalid."""

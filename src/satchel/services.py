@@ -23,7 +23,6 @@ from satchel.http.auth import DeviceAuth, ServiceAuth
 from satchel.http.management import ManagementServing
 from satchel.http.sync import SyncServing
 from satchel.identity.certificates import ServerCertificate, ensure_server_certificate
-from satchel.provisioning.organizations import Organization
 from satchel.settings.schema import Settings
 from satchel.sync.download import StepLimits
 from satchel.sync.heads import listen_for_heads, reread_heads
@@ -63,7 +62,9 @@ async def run_sync(settings: Settings) -> None:
         limit = settings.sync.max_request_bytes
         servers = [
             _server(_sync_app(rooms, served, certificate), settings.sync.host, settings.sync.port, certificate),
-            _server(_management_app(rooms, served, limit), settings.management.host, settings.management.port, certificate),
+            _server(
+                _management_app(rooms, served, limit), settings.management.host, settings.management.port, certificate
+            ),
         ]
         await _until_stopped(
             *(server.serve() for server in servers),
@@ -76,9 +77,7 @@ async def run_sync(settings: Settings) -> None:
 def server_certificate(settings: Settings) -> ServerCertificate:
     """The configured certificate, else one of the development certificate authority."""
     if settings.sync.tls_certificate_file:
-        return ServerCertificate(
-            Path(settings.sync.tls_certificate_file), Path(settings.sync.tls_key_file), None, None
-        )
+        return ServerCertificate(Path(settings.sync.tls_certificate_file), Path(settings.sync.tls_key_file), None, None)
     public_host = urlsplit(settings.sync.public_url).hostname
     names = [name for name in (public_host, settings.sync.host, settings.management.host) if name]
     return ensure_server_certificate(settings.tls_folder, names)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import LiteralString, cast
+from typing import LiteralString
 
 from satchel.database.pool import Connection, Database
 from satchel.errors import DatabaseTooNew
@@ -31,7 +31,7 @@ async def migrate(database: Database, kind: LiteralString) -> int:
             raise DatabaseTooNew(f"The {kind} database has version {version}; this Satchel knows up to {newest}.")
         pending = [number for number in sorted(files) if number > version]
         for number in pending:
-            await connection.execute(cast("LiteralString", files[number].read_text(encoding="utf-8")))
+            await connection.execute(files[number].read_bytes())
             await connection.execute("update satchel.version set number = %s", [number])
         return len(pending)
 

@@ -16,7 +16,7 @@ def url_of(server_url: str, *, database: str, user: str | None = None, password:
     if user is not None:
         parts["user"] = user
         parts["password"] = password
-    return make_conninfo(**{key: value for key, value in parts.items() if value is not None})
+    return make_conninfo("", **{key: str(value) for key, value in parts.items() if value is not None})
 
 
 async def ensure_database(server_url: str, name: str, *, owner: str | None = None) -> None:
@@ -60,7 +60,7 @@ async def database_names(server_url: str, prefix: str) -> list[str]:
     """Names of the databases that begin with `prefix`."""
     async with await _connect(server_url) as connection:
         cursor = await connection.execute("select datname from pg_database where starts_with(datname, %s)", [prefix])
-        return [row[0] for row in await cursor.fetchall()]
+        return [str(row[0]) for row in await cursor.fetchall()]
 
 
 async def _connect(server_url: str) -> psycopg.AsyncConnection[tuple[object, ...]]:

@@ -59,6 +59,6 @@ class ServiceAuth:
 def bearer(authorization: str | None) -> str:
     """The token of an `Authorization: Bearer` header. Errors: TokenInvalid."""
     scheme, _, token = (authorization or "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip() or len(token) > 4096:  # noqa: PLR2004
+    if scheme.lower() != "bearer" or not token.strip() or len(token) > 4096:
         raise TokenInvalid("The request carries no bearer token.")
     return token.strip()

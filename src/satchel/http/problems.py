@@ -49,7 +49,7 @@ def problem_of(error: SatchelError) -> Problem:
     problem = Problem(title=error.message, status=status, code=error.code, hint=error.hint)
     if isinstance(error, RetryLater):
         problem.retry_after_seconds = error.wait_seconds or _DEFAULT_RETRY_SECONDS
-    if status == 500:  # noqa: PLR2004
+    if status == 500:
         problem.title, problem.hint = "The server cannot answer this.", "Ask your administrator to look at the log."
     return problem
 
@@ -57,15 +57,15 @@ def problem_of(error: SatchelError) -> Problem:
 def respond_to_satchel_error(request: AnyRequest, error: SatchelError) -> Response[bytes]:
     """Exception handler for our own errors."""
     problem = problem_of(error)
-    if problem.status >= 500:  # noqa: PLR2004
+    if problem.status >= 500:
         log.warning("request failed", path=request.url.path, code=error.code, message=error.message)
     return _response(problem)
 
 
 def respond_to_http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
     """Exception handler for the framework's own refusals."""
-    code = RequestInvalid.code if error.status_code < 500 else SatchelError.code  # noqa: PLR2004
-    title = error.detail if error.status_code < 500 else "The server cannot answer this."  # noqa: PLR2004
+    code = RequestInvalid.code if error.status_code < 500 else SatchelError.code
+    title = error.detail if error.status_code < 500 else "The server cannot answer this."
     return _response(Problem(title=title or "The request is not usable.", status=error.status_code, code=code))
 
 
@@ -79,7 +79,7 @@ def _response(problem: Problem) -> Response[bytes]:
     headers = {}
     if problem.retry_after_seconds is not None:
         headers["Retry-After"] = str(math.ceil(problem.retry_after_seconds))
-    if problem.status == 401:  # noqa: PLR2004
+    if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return Response(
         msgspec.json.encode(problem), status_code=problem.status, headers=headers, media_type=PROBLEM_MEDIA_TYPE

@@ -77,9 +77,7 @@ class SyncController(Controller):
         lines = await _first_batch(serving, device, state, data.model, seal)
         encoding = choose_encoding(request.headers.get("accept-encoding", ""))
         headers = {"Content-Encoding": encoding} if encoding != "identity" else {}
-        return Stream(
-            _compressed(lines, encoding, serving.compression_level), media_type=MEDIA_TYPE, headers=headers
-        )
+        return Stream(_compressed(lines, encoding, serving.compression_level), media_type=MEDIA_TYPE, headers=headers)
 
 
 def _open(seal: CursorSeal, token: str | None) -> CursorState | None:

@@ -68,8 +68,12 @@ class Source(Protocol):
         """Prove that the address and the credentials are right."""
         ...
 
-    async def metadata(self) -> Metadata:
-        """Read all entities that the credentials may see."""
+    async def metadata(self, only: frozenset[str] | None = None) -> Metadata:
+        """Read the entities that the credentials may see.
+
+        None: all of them, as the service declares them. Names: these, with the details (options, labels, exact
+        limits) that cost requests of their own; a name that is not in the answer does not exist.
+        """
         ...
 
     def changes(self, entity: Entity, watermark: Watermark | None, page_size: int) -> AsyncIterator[Page]:
@@ -81,7 +85,7 @@ class Source(Protocol):
         ...
 
     def keys(self, entity: Entity, page_size: int) -> AsyncIterator[Sequence[Key]]:
-        """Read the keys of all rows, in pages."""
+        """Read the keys of all rows, in pages; a key may come twice."""
         ...
 
     async def rows(self, entity: Entity, keys: Sequence[Key]) -> Page:

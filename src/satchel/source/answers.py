@@ -5,7 +5,7 @@ from __future__ import annotations
 import email.utils
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -56,7 +56,7 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes, *, now: datet
         return None
     code, words = _said(body)
     told = f" It says: {words}" if words else ""
-    facts: dict[str, object] = {"status": status, "source_code": code}
+    facts: dict[str, Any] = {"status": status, "source_code": code}
     wait_seconds = retry_after_seconds(headers, now)
     if status == _TOO_MANY_REQUESTS or (status == _UNAVAILABLE and wait_seconds is not None):
         return SourceBusy(wait_seconds=wait_seconds or 0.0, **facts)

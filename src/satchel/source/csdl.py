@@ -1,21 +1,21 @@
-"""An OData service's `$metadata`, read as a stream: what it declares, not yet what Satchel makes of it.
+"""What an OData service declares in its `$metadata`, as plain values with aliases resolved.
 
-Source: OData CSDL XML 4.01. Only what rows need: entity types, their properties and navigations, entity sets, enum
-types, type definitions, and a handful of annotations. Operations and complex types are passed over.
+Source: OData CSDL XML 4.01. Only what rows need: entity types, their properties and navigations, entity sets, type
+definitions and annotations. Operations and complex types are passed over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from xml.parsers import expat
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 
 import msgspec
 
-from satchel.errors import SourceMisconfigured
+CORE = "Org.OData.Core.V1"
+CHANGE_TRACKING = "Org.OData.Capabilities.V1.ChangeTracking"
 
-MAX_CSDL_BYTES = 256 * 1024 * 1024
-_EDM = "http://docs.oasis-open.org/odata/ns/edm"
-_COLLECTION = "Collection("
+_MAX_BASE_TYPES = 64
 
 
 class Property(msgspec.Struct, frozen=True):
@@ -58,7 +58,7 @@ class EntitySet(msgspec.Struct):
     bindings: dict[str, str] = {}
 
 
-class Csdl(msgspec.Struct):
+class Csdl(msgspec.Struct, dict=True):
     """Everything a `$metadata` document declares that Satchel reads; all names are qualified, aliases resolved."""
 
     types: dict[str, EntityType] = {}
@@ -68,153 +68,64 @@ class Csdl(msgspec.Struct):
     annotations: dict[tuple[str, str], str] = {}
     """(target, term) -> value; targets are `Type`, `Type/property`, `Container/Set`, terms fully qualified."""
 
+    def lineage(self, name: str) -> Iterator[EntityType]:
+        """A type and the types it inherits from, most derived first."""
+        for _ in range(_MAX_BASE_TYPES):
+            found = self.types.get(name)
+            if found is None:
+                return
+            yield found
+            name = found.base or ""
 
-class CsdlReader:
-    """A sink for `$metadata`. Cost: memory for the declarations, never for the document."""
+    def concrete_types(self, name: str) -> Sequence[str]:
+        """The type itself, or where it is abstract all concrete ones that derive from it."""
+        declared = self.types.get(name)
+        return self._derived.get(name, ()) if declared is not None and declared.is_abstract else (name,)
 
-    def __init__(self) -> None:
-        """Begin a document."""
-        self._csdl = Csdl()
-        self._aliases: dict[str, str] = {}
-        self._left = MAX_CSDL_BYTES
-        self._namespace = ""
-        self._container = ""
-        self._type: EntityType | None = None
-        self._navigation: Navigation | None = None
-        self._set: EntitySet | None = None
-        self._is_data_service = False
-        self._is_v4 = False
-        self._targets: list[str] = []
-        self._path: list[str] = []
-        self._parser = expat.ParserCreate(namespace_separator=" ")
-        self._parser.StartElementHandler = self._start
-        self._parser.EndElementHandler = self._end
-        self._parser.StartDoctypeDeclHandler = _refuse_doctype
-        self._parser.EntityDeclHandler = _refuse_doctype
+    @cached_property
+    def sets_by_type(self) -> Mapping[str, Sequence[str]]:
+        """Names of the entity sets of each type."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for entity_set in self.sets.values():
+            found[entity_set.type].append(entity_set.name)
+        return found
 
-    def feed(self, chunk: bytes) -> None:
-        """Take a piece. Errors: SourceMisconfigured where it is not CSDL or is too large."""
-        self._left -= len(chunk)
-        if self._left < 0:
-            raise SourceMisconfigured("The source's metadata is larger than Satchel takes.")
-        self._parse(chunk, is_final=False)
+    @cached_property
+    def tracked_sets(self) -> frozenset[str]:
+        """Names of the entity sets that say they hand out delta links."""
+        told = self.annotations.items()
+        return frozenset(t.rpartition("/")[2] for (t, term), said in told if term == CHANGE_TRACKING and said == "true")
 
-    def close(self) -> Csdl:
-        """The declarations. Errors: SourceMisconfigured where the document is none of OData v4."""
-        self._parse(b"", is_final=True)
-        if not self._is_data_service or not self._is_v4:
-            raise SourceMisconfigured(
-                "The source's metadata is not that of an OData v4 service.", hint="Check the URL; OData v2 is not read."
-            )
-        return _resolved(self._csdl, self._aliases)
+    @cached_property
+    def _derived(self) -> Mapping[str, Sequence[str]]:
+        found: dict[str, list[str]] = defaultdict(list)
+        for declared in self.types.values():
+            if not declared.is_abstract:
+                for ancestor in self.lineage(declared.base or ""):
+                    found[ancestor.name].append(declared.name)
+        return found
 
-    def _parse(self, chunk: bytes, *, is_final: bool) -> None:
-        try:
-            self._parser.Parse(chunk, is_final)
-        except expat.ExpatError as error:
-            raise SourceMisconfigured(
-                "The source's metadata is not XML.", hint="Is the URL the root of an OData v4 service?"
-            ) from error
-
-    def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        namespace, _, name = tag.rpartition(" ")
-        self._path.append(name)
-        self._targets.append(self._targets[-1] if self._targets else "")
-        if name == "Include" and "Alias" in attributes:
-            self._aliases[attributes["Alias"]] = attributes.get("Namespace", "")
-        elif name == "DataServices":
-            self._is_data_service = True
-        elif namespace == _EDM:
-            self._is_v4 = True
-            handler = _HANDLERS.get(name)
-            if handler is not None:
-                handler(self, attributes)
-
-    def _end(self, tag: str) -> None:
-        name = self._path.pop()
-        self._targets.pop()
-        if name == "EntityType":
-            self._type = None
-        elif name == "NavigationProperty":
-            self._navigation = None
-        elif name == "EntitySet":
-            self._set = None
-
-    def _schema(self, attributes: dict[str, str]) -> None:
-        self._namespace = attributes["Namespace"]
-        if "Alias" in attributes:
-            self._aliases[attributes["Alias"]] = self._namespace
-
-    def _entity_type(self, attributes: dict[str, str]) -> None:
-        name = f"{self._namespace}.{attributes['Name']}"
-        is_abstract = attributes.get("Abstract") == "true"
-        self._type = EntityType(name=name, base=attributes.get("BaseType"), is_abstract=is_abstract)
-        self._csdl.types[name] = self._type
-        self._targets[-1] = name
-
-    def _property_ref(self, attributes: dict[str, str]) -> None:
-        if self._type is not None and self._path[-2:] == ["Key", "PropertyRef"]:
-            self._type.key.append(attributes["Name"])
-
-    def _property(self, attributes: dict[str, str]) -> None:
-        if self._type is not None and self._path[-2:] == ["EntityType", "Property"]:
-            self._type.properties.append(_property_of(attributes))
-            self._targets[-1] = f"{self._type.name}/{attributes['Name']}"
-
-    def _navigation_property(self, attributes: dict[str, str]) -> None:
-        if self._type is None or self._path[-2] != "EntityType":
-            return
-        target, is_collection = _element_type(attributes["Type"])
-        self._navigation = Navigation(name=attributes["Name"], target=target, is_collection=is_collection)
-        self._type.navigations.append(self._navigation)
-        self._targets[-1] = f"{self._type.name}/{attributes['Name']}"
-
-    def _constraint(self, attributes: dict[str, str]) -> None:
-        if self._navigation is not None:
-            self._navigation.constraints.append((attributes["Property"], attributes["ReferencedProperty"]))
-
-    def _definition(self, attributes: dict[str, str]) -> None:
-        name = f"{self._namespace}.{attributes['Name']}"
-        self._csdl.definitions[name] = _property_of({**attributes, "Type": attributes["UnderlyingType"]})
-
-    def _entity_container(self, attributes: dict[str, str]) -> None:
-        self._container = f"{self._namespace}.{attributes['Name']}"
-        self._targets[-1] = self._container
-
-    def _entity_set(self, attributes: dict[str, str]) -> None:
-        self._set = EntitySet(name=attributes["Name"], type=attributes["EntityType"])
-        self._csdl.sets[self._set.name] = self._set
-        self._targets[-1] = f"{self._container}/{self._set.name}"
-
-    def _binding(self, attributes: dict[str, str]) -> None:
-        if self._set is not None:
-            self._set.bindings[attributes["Path"]] = attributes["Target"]
-
-    def _annotations(self, attributes: dict[str, str]) -> None:
-        self._targets[-1] = attributes.get("Target", "")
-
-    def _annotation(self, attributes: dict[str, str]) -> None:
-        value = attributes.get("Bool") or attributes.get("String") or attributes.get("EnumMember") or "true"
-        if len(self._path) < 2 or self._path[-2] not in {"Record", "Annotation", "Collection"}:
-            self._csdl.annotations[(self._targets[-1], attributes["Term"])] = value
-
-    def _property_value(self, attributes: dict[str, str]) -> None:
-        # <Annotation Term="...ChangeTracking"><Record><PropertyValue Property="Supported" Bool="true"/>
-        if attributes.get("Property") == "Supported" and self._path[-3:-1] == ["Annotation", "Record"]:
-            self._csdl.annotations[(self._targets[-1], "Supported")] = attributes.get("Bool", "true")
+    def annotation(self, target: str, term: str) -> str | None:
+        """The value of an annotation; `true` where it is only there."""
+        return self.annotations.get((target, term))
 
 
-_HANDLERS = {
-    "Schema": CsdlReader._schema,
-    "EntityType": CsdlReader._entity_type,
-    "PropertyRef": CsdlReader._property_ref,
-    "Property": CsdlReader._property,
-    "NavigationProperty": CsdlReader._navigation_property,
-    "ReferentialConstraint": CsdlReader._constraint,
-    "TypeDefinition": CsdlReader._definition,
-    "EntityContainer": CsdlReader._entity_container,
-    "EntitySet": CsdlReader._entity_set,
-    "NavigationPropertyBinding": CsdlReader._binding,
-    "Annotations": CsdlReader._annotations,
-    "Annotation": CsdlReader._annotation,
-}
+def resolved(csdl: Csdl, aliases: Mapping[str, str]) -> Csdl:
+    """The same declarations with every alias replaced by its namespace."""
+
+    def whole(name: str) -> str:
+        path, slash, rest = name.partition("/")
+        qualifier, _, simple = path.rpartition(".")
+        return f"{aliases.get(qualifier, qualifier)}.{simple}{slash}{rest}" if qualifier else name
+
+    for entity_type in csdl.types.values():
+        entity_type.base = whole(entity_type.base) if entity_type.base else None
+        entity_type.properties = [msgspec.structs.replace(p, type=whole(p.type)) for p in entity_type.properties]
+        for navigation in entity_type.navigations:
+            navigation.target = whole(navigation.target)
+    for entity_set in csdl.sets.values():
+        entity_set.type = whole(entity_set.type)
+    csdl.annotations = {
+        (whole(target), whole(term.partition("#")[0])): value for (target, term), value in csdl.annotations.items()
+    }
+    return csdl

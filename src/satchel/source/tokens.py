@@ -91,16 +91,18 @@ class Tokens:
 
 
 def _refused(error: RequestRefused | SourceMisconfigured) -> SourceMisconfigured:
-    reason = str(error.facts.get("source_code") or "")
-    match error.facts.get("status"), reason:
-        case (400 | 401), "invalid_client" | "unauthorized_client" | "":
-            words, hint = "The client id or the secret is wrong, or the secret has expired.", "Check both; nothing was saved."
-        case (400 | 401), "invalid_scope" | "invalid_target" | "invalid_resource":
-            words, hint = "The sign-in does not know this scope.", "Check the source's URL and the scope."
-        case 404, _:
-            words, hint = "There is no token endpoint at the token URL.", "Check the token URL or the tenant."
-        case None, _:
-            return SourceMisconfigured(error.message, hint=error.hint)
-        case status, _:
-            words, hint = f"The sign-in was refused ({reason or status}).", "Check the token URL, the client id and the secret."
+    """The refusal in words. Source: RFC 6749, section 5.2 (error codes)."""
+    status, reason = error.facts.get("status"), str(error.facts.get("source_code") or "")
+    if status is None:
+        return SourceMisconfigured(error.message, hint=error.hint)
+    if status in {400, 401} and reason in {"invalid_client", "unauthorized_client", ""}:
+        words = "The client id or the secret is wrong, or the secret has expired."
+        hint = "Check both; nothing was saved."
+    elif reason in {"invalid_scope", "invalid_target", "invalid_resource"}:
+        words, hint = "The sign-in does not know this scope.", "Check the source's URL and the scope."
+    elif status == 404:
+        words, hint = "There is nothing at the token URL.", "Check the token URL or the tenant."
+    else:
+        words = f"The sign-in was refused ({reason or status})."
+        hint = "Check the token URL, the client id and the secret."
     return SourceMisconfigured(words, hint=hint, **error.facts)

@@ -21,6 +21,7 @@ from satchel.model.metadata import Entity
 # A NUL cannot stand in PostgreSQL text; the lookbehind keeps an escaped backslash before "u0000" from counting.
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 _REPLACEMENT = rb"\1\\ufffd"
+_NOTHING = [sql.SQL("null").format()]  # an entity may have nothing but its key
 
 
 async def begin_changes(connection: Connection) -> None:
@@ -64,6 +65,13 @@ async def staged_count(connection: Connection, entity: str) -> int:
     return int(row[0]) if row else 0
 
 
+async def unusable_count(connection: Connection, entity: str) -> int:
+    """How many rows of the entity were set aside."""
+    cursor = await connection.execute("select count(*) from satchel.unusable_row where entity = %s", [entity])
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
 async def _stage_halves(connection: Connection, entity: Entity, rows: bytes, error: psycopg.Error) -> int:
     """Narrow down to the row that cannot be staged, and set that one aside."""
     items = msgspec.json.decode(rows, type=list[msgspec.Raw])
@@ -97,8 +105,8 @@ def _upsert_text(entity_json: bytes) -> sql.Composed:
     data = [column(a.name) for a in attributes if a.name not in entity.key]
     listed = sql.SQL(", ").join
     declared = [sql.SQL("{} {}").format(sql.Identifier(a.wire_name), postgres_type(a)) for a in attributes]
-    stored = listed([sql.SQL("t.{}").format(name) for name in data] or [sql.SQL("null")])
-    given = listed([sql.SQL("i.{}").format(name) for name in data] or [sql.SQL("null")])
+    stored = listed([sql.SQL("t.{}").format(name) for name in data] or _NOTHING)
+    given = listed([sql.SQL("i.{}").format(name) for name in data] or _NOTHING)
     return _UPSERT.format(
         table=table(entity.name),
         columns=listed(names),
@@ -108,7 +116,7 @@ def _upsert_text(entity_json: bytes) -> sql.Composed:
         assignments=listed([sql.SQL("{0} = excluded.{0}").format(n) for n in (*data, sql.Identifier("_etag"))]),
         stored=stored,
         given=given,
-        excluded=listed([sql.SQL("excluded.{}").format(name) for name in data] or [sql.SQL("null")]),
+        excluded=listed([sql.SQL("excluded.{}").format(name) for name in data] or _NOTHING),
     )
 
 

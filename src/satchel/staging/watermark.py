@@ -45,7 +45,7 @@ async def read_all(connection: Connection) -> dict[str, StoredWatermark]:
 async def generations(connection: Connection) -> dict[str, str]:
     """Which life of its table each entity is in: rows of an earlier one are swept from devices."""
     cursor = await connection.execute("select entity, generation from satchel.watermark")
-    return {entity: generation for entity, generation in await cursor.fetchall()}
+    return dict(await cursor.fetchall())
 
 
 async def advance(connection: Connection, entity: str, watermark: Watermark, *, version: int, is_last: bool) -> int:

@@ -54,7 +54,9 @@ class ServedOrganizations:
             organization = await self._organizations.find(name)
             if organization is None or not organization.is_served:
                 await self._close(name)
-                raise OrganizationUnknown(f"No organization {name!r} is served here.", hint="Check the name in the link.")
+                raise OrganizationUnknown(
+                    f"No organization {name!r} is served here.", hint="Check the name in the link."
+                )
             served = self._served.get(name)
             if served is None or served.organization.database_name != organization.database_name:
                 await self._close(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import procrastinate
@@ -22,6 +22,7 @@ HEARTBEAT_SECONDS = 3.0
 STALLED_SECONDS = 12.0
 
 Run = Callable[[WorkItem], Awaitable[None]]
+ItemTask = procrastinate.tasks.Task[[str, str], Coroutine[Any, Any, None], [str, str]]
 
 
 class WorkQueue:
@@ -76,12 +77,13 @@ class WorkQueue:
             await manager.retry_job(job)
         return len(stalled)
 
-    def _task(self, name: WorkName) -> procrastinate.tasks.Task[Any, Any, Any]:
+    def _task(self, name: WorkName) -> ItemTask:
+        @self.app.task(name=f"satchel.{name.value}", queue=QUEUE_BY_NAME[name], retry=Waiting())
         async def do(organization: str, entity: str) -> None:
             assert self.run is not None  # noqa: S101 - only workers fetch items
             await self.run(WorkItem(name, organization, entity))
 
-        return self.app.task(do, name=f"satchel.{name.value}", queue=QUEUE_BY_NAME[name], retry=Waiting())
+        return do
 
 
 async def make_queue(control: Database, queue: WorkQueue) -> None:

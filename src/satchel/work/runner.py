@@ -71,8 +71,14 @@ class Runner:
         if is_overtaken(error) or await self._work.organizations.find(item.organization) is None:
             return
         reason = describe(error)
-        log.warning("work item failed", work_item=item.name, organization=item.organization, entity=item.entity,
-                    reason=reason, exc_info=None if isinstance(error, RetryLater | ConfigError) else error)
+        log.warning(
+            "work item failed",
+            work_item=item.name,
+            organization=item.organization,
+            entity=item.entity,
+            reason=reason,
+            exc_info=None if isinstance(error, RetryLater | ConfigError) else error,
+        )
         if isinstance(error, Broken):
             async with self._work.control.transaction() as connection:
                 await set_state(connection, organization, "broken")

@@ -1,0 +1,183 @@
+"""What an administrator does, as functions that a command or a page calls: one place, no printing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime
+from urllib.parse import urlsplit
+
+import msgspec
+
+from satchel.assembly import Rooms
+from satchel.errors import InputInvalid, SatchelError, UserUnknown
+from satchel.identity.certificates import fingerprint_of
+from satchel.model.changes import SourceInfo, Strategy
+from satchel.model.scope import Scope
+from satchel.model.work import WorkName
+from satchel.protocol.enrolment import format_link
+from satchel.provisioning.organizations import NewOrganization, Organization, check_name
+from satchel.source.connection import Connection
+from satchel.staging.head import Head, read_head, read_scope
+from satchel.staging.principals import find_users, read_user
+from satchel.staging.rows import staged_count, unusable_count
+from satchel.staging.watermark import StoredWatermark, read_all
+
+POLL_SECONDS = 0.2
+
+
+class EntityStatus(msgspec.Struct, frozen=True):
+    """How one entity stands."""
+
+    entity: str
+    rows: int
+    strategy: Strategy | None
+    pulled_at: datetime | None
+    state: str
+    problem: str | None
+    unusable_rows: int
+
+
+class OrganizationStatus(msgspec.Struct, frozen=True):
+    """How an organization stands."""
+
+    name: str
+    state: str
+    problem: str | None
+    source: str
+    kind: str
+    head: Head | None
+    entities: list[EntityStatus]
+
+
+async def add_organization(rooms: Rooms, name: str, connection: Connection, profile: str) -> tuple[SourceInfo, Scope]:
+    """Check source and profile, then register. Errors: as `Rooms.check`, OrganizationExists; nothing is saved then."""
+    check_name(name)
+    info, scope = await rooms.check(connection, profile)
+    await rooms.organizations.add(
+        NewOrganization(
+            name, connection.kind, connection.service_root, rooms.seal_connection(name, connection), profile
+        )
+    )
+    return info, scope
+
+
+async def set_profile(rooms: Rooms, name: str, profile: str) -> Scope:
+    """Check a profile against the source, keep it, and ask for a model refresh."""
+    organization = await rooms.organizations.get(name)
+    _, scope = await rooms.check(rooms.open_connection(organization), profile)
+    await rooms.organizations.set_profile(organization, profile)
+    if organization.state == "active":
+        await rooms.events.request(name, WorkName.REFRESH_MODEL)
+    return scope
+
+
+async def wait_until_provisioned(rooms: Rooms, name: str) -> AsyncIterator[tuple[Organization, set[str]]]:
+    """The organization and its finished steps, a few times a second, until it is active."""
+    while True:
+        organization = await rooms.organizations.get(name)
+        yield organization, await rooms.organizations.steps_done(organization)
+        if organization.state == "active":
+            return
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def wait_until_gone(rooms: Rooms, name: str) -> AsyncIterator[Organization]:
+    """The organization, a few times a second, until nothing of it is left."""
+    while (organization := await rooms.organizations.find(name)) is not None:
+        yield organization
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def wait_until_pulled(rooms: Rooms, name: str, since: datetime | None) -> AsyncIterator[list[EntityStatus]]:
+    """How the entities stand, a few times a second, until each was pulled (after `since`, where given)."""
+    while True:
+        status = await organization_status(rooms, name)
+        yield status.entities
+        if status.entities and all(_is_pulled(entity, since) for entity in status.entities):
+            return
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def organization_status(rooms: Rooms, name: str) -> OrganizationStatus:
+    """How an organization stands, entity by entity."""
+    organization = await rooms.organizations.get(name)
+    head, entities = None, []
+    if organization.state in {"active", "broken"}:
+        async with rooms.databases.open(organization, pool_size=1) as staging, staging.connection() as connection:
+            head = await read_head(connection)
+            scope = await read_scope(connection)
+            watermarks = await read_all(connection)
+            for entity in scope.entities:
+                rows = await staged_count(connection, entity.name)
+                unusable = await unusable_count(connection, entity.name)
+                entities.append(_entity_status(entity.name, rows, unusable, watermarks.get(entity.name)))
+    return OrganizationStatus(
+        organization.name,
+        organization.state,
+        organization.problem,
+        organization.source_url,
+        organization.source_kind,
+        head,
+        entities,
+    )
+
+
+async def users_of(rooms: Rooms, name: str, limit: int) -> list[tuple[str, str]]:
+    """Enabled users of the source (id, name)."""
+    organization = await rooms.organizations.get(name)
+    async with rooms.databases.open(organization, pool_size=1) as staging, staging.connection() as connection:
+        return await find_users(connection, await read_scope(connection), limit)
+
+
+async def invite(rooms: Rooms, name: str, user_id: str) -> str:
+    """Make a one-time enrolment link for a user of the source. Errors: UserUnknown."""
+    organization = await rooms.organizations.get(name)
+    if organization.state != "active":
+        raise InputInvalid(f"{name} is {organization.state}.", hint=f"Provision it first: satchel org provision {name}")
+    async with rooms.databases.open(organization, pool_size=1) as staging, staging.connection() as connection:
+        user = await read_user(connection, await read_scope(connection), user_id)
+    if user is None or not user.is_enabled:
+        raise UserUnknown(f"{name} has no enabled user {user_id!r}.", hint=f"`satchel org users {name}` lists them.")
+    lifetime = rooms.settings.enrolment.code_lifetime_hours * 3600
+    code = await rooms.devices.make_code(organization, user.id, user.name, lifetime_seconds=lifetime)
+    return format_link(public_url(rooms), name, code, _fingerprint(rooms))
+
+
+def public_url(rooms: Rooms) -> str:
+    """The address devices use."""
+    sync = rooms.settings.sync
+    url = sync.public_url or f"https://localhost:{sync.port}"
+    if urlsplit(url).scheme != "https":
+        raise InputInvalid("[sync] public_url must begin with https://.")
+    return url.rstrip("/")
+
+
+def _fingerprint(rooms: Rooms) -> str | None:
+    """What a device checks our development CA by; None where a real certificate is configured."""
+    ca_file = rooms.management_ca()
+    if ca_file is None:
+        return None
+    try:
+        return fingerprint_of(ca_file)
+    except OSError as error:
+        raise SatchelError("There is no certificate authority yet.", hint="Start the sync server once.") from error
+
+
+def _is_pulled(entity: EntityStatus, since: datetime | None) -> bool:
+    if entity.pulled_at is None or entity.state != "current":
+        return False
+    return since is None or entity.pulled_at >= since
+
+
+def _entity_status(entity: str, rows: int, unusable: int, stored: StoredWatermark | None) -> EntityStatus:
+    if stored is None or stored.pulled_at is None:
+        state = "reading" if stored and stored.watermark else "not read yet"
+    elif stored.watermark is None or (stored.watermark.is_full_read and stored.watermark.next_page):
+        state = "reading all again"
+    elif stored.must_reconcile:
+        state = "comparing keys"
+    else:
+        state = "current"
+    strategy, pulled_at, problem = (stored.strategy, stored.pulled_at, stored.problem) if stored else (None, None, None)
+    return EntityStatus(entity, rows, strategy, pulled_at, state, problem, unusable)

@@ -1,0 +1,325 @@
+"""`satchel org`: organizations, for administrators."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from satchel import administration
+from satchel.assembly import Rooms, open_rooms
+from satchel.cli.options import json_option, load_settings, settings_options
+from satchel.cli.output import console, print_json, print_rows, progress
+from satchel.errors import InputInvalid
+from satchel.model.work import WorkName
+from satchel.source.connection import Connection
+from satchel.telemetry import log
+
+T = TypeVar("T")
+EPILOG = """\b
+From nothing to a device:
+  satchel org add contoso --source https://contoso.crm.dynamics.com --tenant ... --client-id ... \\
+      --client-secret-file secret.txt --profile profile.toml
+  satchel org provision contoso --wait
+  satchel org users contoso
+  satchel org invite contoso USER_ID        prints a link for `satchel device enroll`
+"""
+
+
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+def command() -> None:
+    """Organizations: each has a source, a staging database, a profile and devices."""
+
+
+def _run(config: Path | None, data_folder: Path | None, act: Callable[[Rooms], Awaitable[T]]) -> T:
+    settings = load_settings(config, data_folder)
+    log.configure("warning", settings.log.format, "cli")
+
+    async def go() -> T:
+        async with open_rooms(settings) as rooms:
+            return await act(rooms)
+
+    return asyncio.run(go())
+
+
+@command.command()
+@click.argument("name")
+@click.option("--source", "url", required=True, help="Address of the OData v4 service (Dataverse: the organization).")
+@click.option("--kind", type=click.Choice(["dataverse", "odata"]), default="dataverse", show_default=True)
+@click.option(
+    "--profile",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    required=True,
+    help="What goes offline (TOML).",
+)
+@click.option("--tenant", help="Entra tenant, for Dataverse.")
+@click.option("--token-url", help="Token endpoint (OAuth 2 client credentials), where it is not Entra's.")
+@click.option("--client-id", envvar="SATCHEL_CLIENT_ID", show_envvar=True)
+@click.option(
+    "--client-secret-file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="File with the secret; or SATCHEL_CLIENT_SECRET.",
+)
+@click.option("--scope", help="OAuth scope.  [default: <source>/.default for Dataverse]")
+@click.option("--ca-file", type=click.Path(dir_okay=False, exists=True), help="Certificates to trust for the source.")
+@settings_options
+@json_option
+def add(
+    name: str,
+    profile: Path,
+    client_secret_file: Path | None,
+    config: Path | None,
+    data_folder: Path | None,
+    as_json: bool,
+    **where: Any,
+) -> None:
+    """Register an organization. Source, credentials and profile are checked first; nothing is saved if one is wrong."""
+    connection = Connection(client_secret=_secret(client_secret_file), **where)
+    connection.require_safe()
+
+    async def act(rooms: Rooms) -> None:
+        info, scope = await administration.add_organization(rooms, name, connection, profile.read_text("utf-8"))
+        if as_json:
+            print_json({"name": name, "source": info, "entities": [e.name for e in scope.client_model.entities]})
+            return
+        console.print(f"Registered [bold]{name}[/bold]: {info.description}")
+        console.print(f"Offline: {', '.join(e.name for e in scope.client_model.entities)}")
+        console.print(f"Next: satchel org provision {name} --wait")
+
+    _run(config, data_folder, act)
+
+
+@command.command()
+@click.argument("name")
+@click.option("--wait", is_flag=True, help="Stay until the organization is active and every entity was pulled once.")
+@settings_options
+def provision(name: str, wait: bool, config: Path | None, data_folder: Path | None) -> None:
+    """Make the organization's staging database and start pulling."""
+
+    async def act(rooms: Rooms) -> None:
+        await rooms.events.submit("provision", name)
+        if not wait:
+            console.print(f"Queued. `satchel org show {name}` shows how it goes.")
+            return
+        await _watch_provisioning(rooms, name)
+        await _watch_pulls(rooms, name, None)
+
+    _run(config, data_folder, act)
+
+
+@command.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--wait", is_flag=True, help="Stay until nothing of it is left.")
+@settings_options
+def deprovision(name: str, yes: bool, wait: bool, config: Path | None, data_folder: Path | None) -> None:
+    """Drop the organization's staging database, snapshots, work items, devices and registration."""
+    if not yes:
+        click.confirm(f"Drop all that Satchel keeps of {name}? The source is not touched.", abort=True)
+
+    async def act(rooms: Rooms) -> None:
+        await rooms.events.submit("deprovision", name)
+        if wait:
+            async for _ in administration.wait_until_gone(rooms, name):
+                pass
+            console.print(f"Nothing of {name} is left.")
+
+    _run(config, data_folder, act)
+
+
+@command.command("list")
+@settings_options
+@json_option
+def list_organizations(config: Path | None, data_folder: Path | None, as_json: bool) -> None:
+    """All organizations."""
+
+    async def act(rooms: Rooms) -> list[dict[str, object]]:
+        return [
+            {"name": o.name, "state": o.state, "kind": o.source_kind, "source": o.source_url, "problem": o.problem}
+            for o in await rooms.organizations.all()
+        ]
+
+    rows = _run(config, data_folder, act)
+    if as_json:
+        print_json(rows)
+    else:
+        print_rows(rows, empty="No organizations yet. Next: satchel org add --help")
+
+
+@command.command()
+@click.argument("name")
+@settings_options
+@json_option
+def show(name: str, config: Path | None, data_folder: Path | None, as_json: bool) -> None:
+    """How an organization stands: each entity's rows, how its changes are found, when it was pulled last."""
+    status = _run(config, data_folder, lambda rooms: administration.organization_status(rooms, name))
+    if as_json:
+        print_json(status)
+        return
+    console.print(f"[bold]{status.name}[/bold]  {status.state}  {status.kind}  {status.source}")
+    if status.problem:
+        console.print(f"Problem: {status.problem}")
+    print_rows(
+        [
+            {
+                "entity": e.entity,
+                "rows": e.rows,
+                "changes found by": e.strategy,
+                "pulled": _ago(e.pulled_at),
+                "state": e.state,
+                "set aside": e.unusable_rows,
+                "problem": e.problem,
+            }
+            for e in status.entities
+        ]
+    )
+
+
+@command.command()
+@click.argument("name")
+@click.argument("entity", required=False)
+@click.option("--wait", is_flag=True, help="Stay until it is done.")
+@settings_options
+def pull(name: str, entity: str | None, wait: bool, config: Path | None, data_folder: Path | None) -> None:
+    """Pull one entity, or all, now."""
+
+    async def act(rooms: Rooms) -> None:
+        since = datetime.now(UTC)
+        status = await administration.organization_status(rooms, name)
+        names = [e.entity for e in status.entities]
+        if entity and entity not in names:
+            raise InputInvalid(f"{name} stages no entity {entity!r}.", hint=f"It stages {', '.join(names)}.")
+        for one in [entity] if entity else names:
+            await rooms.events.request(name, WorkName.PULL, one)
+        if wait:
+            await _watch_pulls(rooms, name, since)
+
+    _run(config, data_folder, act)
+
+
+@command.command()
+@click.argument("name")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@settings_options
+def profile(name: str, file: Path, config: Path | None, data_folder: Path | None) -> None:
+    """Give the organization another profile (TOML); it is checked first."""
+    scope = _run(config, data_folder, lambda rooms: administration.set_profile(rooms, name, file.read_text("utf-8")))
+    console.print(f"In force within a minute: {', '.join(e.name for e in scope.client_model.entities)}")
+
+
+@command.command()
+@click.argument("name")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
+@settings_options
+@json_option
+def users(name: str, limit: int, config: Path | None, data_folder: Path | None, as_json: bool) -> None:
+    """Enabled users of the source, who may be invited."""
+    rows = _run(config, data_folder, lambda rooms: administration.users_of(rooms, name, limit))
+    listed = [{"id": user_id, "name": user_name} for user_id, user_name in rows]
+    if as_json:
+        print_json(listed)
+    else:
+        print_rows(listed, empty="No users known: the profile names no principals, so any id may be invited.")
+
+
+@command.command()
+@click.argument("name")
+@click.argument("user")
+@settings_options
+@json_option
+def invite(name: str, user: str, config: Path | None, data_folder: Path | None, as_json: bool) -> None:
+    """Make a one-time link with which a user enrolls a device."""
+    link = _run(config, data_folder, lambda rooms: administration.invite(rooms, name, user))
+    if as_json:
+        print_json({"link": link})
+    else:
+        click.echo(link)
+
+
+@command.command()
+@click.argument("name")
+@settings_options
+@json_option
+def devices(name: str, config: Path | None, data_folder: Path | None, as_json: bool) -> None:
+    """The organization's devices."""
+
+    async def act(rooms: Rooms) -> list[dict[str, object]]:
+        organization = await rooms.organizations.get(name)
+        return [
+            {
+                "id": d.id,
+                "name": d.name,
+                "user": d.user_name,
+                "enrolled": d.created_at.isoformat(),
+                "last_seen": d.last_seen_at.isoformat() if d.last_seen_at else None,
+                "blocked": d.is_blocked,
+            }
+            for d in await rooms.devices.of_organization(organization)
+        ]
+
+    rows = _run(config, data_folder, act)
+    if as_json:
+        print_json(rows)
+    else:
+        print_rows(rows, empty="No devices yet.")
+
+
+@command.command()
+@click.argument("name")
+@click.argument("device_id")
+@click.option("--undo", is_flag=True, help="Let the device in again.")
+@settings_options
+def block(name: str, device_id: str, undo: bool, config: Path | None, data_folder: Path | None) -> None:
+    """Refuse a device from now on."""
+
+    async def act(rooms: Rooms) -> None:
+        await rooms.devices.block(await rooms.organizations.get(name), device_id, is_blocked=not undo)
+
+    _run(config, data_folder, act)
+
+
+async def _watch_provisioning(rooms: Rooms, name: str) -> None:
+    shown: set[str] = set()
+    shown_problem = None
+    async for organization, done in administration.wait_until_provisioned(rooms, name):
+        for step in sorted(done - shown):
+            console.print(f"  done: {step}")
+        shown |= done
+        if organization.problem and organization.problem != shown_problem:
+            shown_problem = organization.problem
+            console.print(f"  waiting: {shown_problem}")
+    console.print(f"{name} is active.")
+
+
+async def _watch_pulls(rooms: Rooms, name: str, since: datetime | None) -> None:
+    with progress() as bars:
+        tasks: dict[str, Any] = {}
+        async for entities in administration.wait_until_pulled(rooms, name, since):
+            for e in entities:
+                if e.entity not in tasks:
+                    tasks[e.entity] = bars.add_task(e.entity, total=None, note="")
+                is_done = e.state == "current"
+                bars.update(
+                    tasks[e.entity],
+                    note=f"{e.rows:,} rows  {e.problem or e.state}",
+                    total=e.rows if is_done else None,
+                    completed=e.rows,
+                )
+    for e in entities:
+        console.print(f"  {e.entity}: {e.rows:,} rows, changes found by {e.strategy}")
+
+
+def _secret(file: Path | None) -> str | None:
+    import os
+
+    if file is not None:
+        return file.read_text("utf-8").strip()
+    return os.environ.get("SATCHEL_CLIENT_SECRET")
+
+
+def _ago(moment: datetime | None) -> str:
+    return f"{(datetime.now(UTC) - moment).total_seconds():,.0f} s ago" if moment else "never"
