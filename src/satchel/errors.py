@@ -238,6 +238,19 @@ class RequestRefused(Refused):
     code = "E404"
 
 
+class SealBroken(Refused):
+    """A sealed value was altered, or sealed for another purpose."""
+
+    code = "E405"
+
+
+class SealUnknownKey(Refused):
+    """A value was sealed with a key that this installation does not have."""
+
+    code = "E406"
+    default_hint = "Use the master key the value was sealed with: [secrets] key or key_file."
+
+
 # -- tell the caller, never retry ----------------------------------------------------------------------------------
 
 

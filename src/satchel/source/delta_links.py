@@ -76,9 +76,7 @@ async def delta_pages(
             return
 
 
-def _behind(
-    envelope: Envelope, place: Place, before: Watermark, *, is_full_read: bool, instead: Strategy
-) -> Watermark:
+def _behind(envelope: Envelope, place: Place, before: Watermark, *, is_full_read: bool, instead: Strategy) -> Watermark:
     """The watermark behind a page."""
     if place.link is not None:
         return Watermark(

@@ -142,4 +142,5 @@ def _earlier(position: str, overlap: timedelta) -> str:
     except ValueError:
         return position
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (moment - overlap).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    moment = (moment - overlap).astimezone(UTC).replace(tzinfo=None)
+    return moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds") + "Z"

@@ -1,0 +1,1 @@
+"""Settings: one frozen tree; file < environment < flag."""
