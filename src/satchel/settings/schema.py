@@ -13,38 +13,49 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A part of the tree."""
 
 
-class Data(Section):
+class Data(Section, frozen=True, kw_only=True):
     """Where Satchel keeps everything that is not on a configured server."""
 
     folder: Annotated[str, Meta(description="Folder for databases, keys, certificates, objects.")] = "data"
 
 
-class DatabaseSettings(Section):
+class DatabaseSettings(Section, frozen=True, kw_only=True):
     """The PostgreSQL server of the control database."""
 
     url: Annotated[str, Meta(description="Connection string; empty: an embedded server.")] = ""
-    pool_size: Annotated[int, Meta(ge=2, le=200, description="Connections of one process to the control database.")] = 10
+    pool_size: Annotated[int, Meta(ge=2, le=200, description="Connections of one process to the control database.")] = (
+        10
+    )
     statement_timeout_seconds: Annotated[
         float, Meta(ge=0, le=86400, description="Longest run of one statement; 0: no limit.")
     ] = 600.0
 
 
-class Staging(Section):
+class Staging(Section, frozen=True, kw_only=True):
     """The PostgreSQL server of the organizations' staging databases."""
 
-    url: Annotated[str, Meta(description="Connection string of a role that may create databases and roles; empty: the control server.")] = ""
+    url: Annotated[
+        str,
+        Meta(description="Connection string of a role that may create databases and roles; empty: the control server."),
+    ] = ""
 
 
-class Sync(Section):
+class Sync(Section, frozen=True, kw_only=True):
     """The sync endpoint, for devices."""
 
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535, description="Port to listen on.")] = 8443
-    public_url: Annotated[str, Meta(description="Address that enrolment links carry; empty: https://localhost:<port>.")] = ""
-    tls_certificate_file: Annotated[str, Meta(description="Certificate chain (PEM); empty: one of a development CA.")] = ""
+    public_url: Annotated[
+        str, Meta(description="Address that enrolment links carry; empty: https://localhost:<port>.")
+    ] = ""
+    tls_certificate_file: Annotated[
+        str, Meta(description="Certificate chain (PEM); empty: one of a development CA.")
+    ] = ""
     tls_key_file: Annotated[str, Meta(description="Its private key (PEM, PKCS#8).")] = ""
     rows_per_line: Annotated[int, Meta(ge=1, le=10000, description="Rows in one line of an answer.")] = 1000
-    rows_per_step: Annotated[int, Meta(ge=1, le=100000, description="Rows read in one snapshot of the database.")] = 5000
+    rows_per_step: Annotated[int, Meta(ge=1, le=100000, description="Rows read in one snapshot of the database.")] = (
+        5000
+    )
     compression_level: Annotated[int, Meta(ge=1, le=19, description="zstd level of answers.")] = 3
     head_reread_seconds: Annotated[
         float, Meta(ge=0.1, le=600, description="How often heads are re-read, should a notification be lost.")
@@ -52,34 +63,38 @@ class Sync(Section):
     max_request_bytes: Annotated[int, Meta(ge=1024, le=2**30, description="Largest request body.")] = 1048576
 
 
-class Management(Section):
+class Management(Section, frozen=True, kw_only=True):
     """The management endpoint, for our own services."""
 
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535, description="Port to listen on.")] = 8444
 
 
-class Worker(Section):
+class Worker(Section, frozen=True, kw_only=True):
     """The data sync worker."""
 
     concurrency: Annotated[int, Meta(ge=1, le=64, description="Work items that one worker runs at once.")] = 4
 
 
-class SourceSettings(Section):
+class SourceSettings(Section, frozen=True, kw_only=True):
     """How sources are read."""
 
     page_size: Annotated[int, Meta(ge=1, le=50000, description="Rows asked for in one page.")] = 5000
-    timeout_seconds: Annotated[float, Meta(gt=0, le=3600, description="How long a source may keep silent in an answer.")] = 120.0
+    timeout_seconds: Annotated[
+        float, Meta(gt=0, le=3600, description="How long a source may keep silent in an answer.")
+    ] = 120.0
     retry_wait_limit_seconds: Annotated[
         float, Meta(ge=0, le=3600, description="How long one request is repeated before its work item waits instead.")
     ] = 30.0
     max_concurrency: Annotated[int, Meta(ge=1, le=52, description="Most requests at once to one source.")] = 16
 
 
-class Schedule(Section):
+class Schedule(Section, frozen=True, kw_only=True):
     """How often recurring work comes."""
 
-    pull_interval_seconds: Annotated[float, Meta(ge=0.1, le=86400, description="Between two pulls of an entity.")] = 30.0
+    pull_interval_seconds: Annotated[float, Meta(ge=0.1, le=86400, description="Between two pulls of an entity.")] = (
+        30.0
+    )
     model_refresh_interval_seconds: Annotated[
         float, Meta(ge=1, le=604800, description="Between two reads of the metadata.")
     ] = 3600.0
@@ -92,32 +107,36 @@ class Schedule(Section):
     tick_seconds: Annotated[float, Meta(ge=0.05, le=60, description="How often the schedule is looked at.")] = 1.0
 
 
-class Storage(Section):
+class Storage(Section, frozen=True, kw_only=True):
     """Object storage for snapshots, logs and traces."""
 
     url: Annotated[str, Meta(description="s3://, az:// or gs:// URL; empty: a folder in the data folder.")] = ""
 
 
-class Secrets(Section):
+class Secrets(Section, frozen=True, kw_only=True):
     """The master key, from which everything sealed depends."""
 
     key: Annotated[str, Meta(description="32 bytes, base64; empty: read from key_file.")] = ""
     key_file: Annotated[str, Meta(description="File with the key; empty: secrets/master.key in the data folder.")] = ""
 
 
-class Log(Section):
+class Log(Section, frozen=True, kw_only=True):
     """Logs of the services, on stderr."""
 
-    level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="Least level that is written.")] = "info"
+    level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="Least level that is written.")] = (
+        "info"
+    )
     format: Annotated[
         Literal["auto", "console", "json"], Meta(description="auto: lines for people on a terminal, JSON elsewhere.")
     ] = "auto"
 
 
-class Enrolment(Section):
+class Enrolment(Section, frozen=True, kw_only=True):
     """How devices come in."""
 
-    code_lifetime_hours: Annotated[float, Meta(gt=0, le=8760, description="How long an enrolment link can be used.")] = 72.0
+    code_lifetime_hours: Annotated[
+        float, Meta(gt=0, le=8760, description="How long an enrolment link can be used.")
+    ] = 72.0
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

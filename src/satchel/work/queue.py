@@ -34,7 +34,7 @@ class WorkQueue:
     def __init__(self, control_url: str) -> None:
         """Prepare; nothing is connected before the queue is entered."""
         self.app = procrastinate.App(
-            connector=procrastinate.PsycopgConnector(conninfo=control_url, min_size=0, max_size=6, open=False),
+            connector=procrastinate.PsycopgConnector(conninfo=control_url, min_size=0, max_size=6),
             worker_defaults={"delete_jobs": "successful", "install_signal_handlers": False},
         )
         self._tasks = {name: self._task(name) for name in WorkName}

@@ -1,0 +1,52 @@
+"""Writing the lines of a sync answer. Rows and keys come as ready-made JSON text and are joined, not decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from satchel.model.client_model import ClientModel
+from satchel.protocol.messages import Begin, End, Line
+
+_ENCODER = msgspec.json.Encoder()
+
+
+def begin_line(begin: Begin) -> bytes:
+    """First line of an answer."""
+    return _line(Line(begin=begin))
+
+
+def model_line(model: ClientModel) -> bytes:
+    """The client model, when the device has another."""
+    return _line(Line(model=model))
+
+
+def wipe_line(entities: Sequence[str]) -> bytes:
+    """Entities whose rows the device drops, all of them."""
+    return _line(Line(wipe=list(entities)))
+
+
+def cursor_line(cursor: str) -> bytes:
+    """A resume point."""
+    return _line(Line(cursor=cursor))
+
+
+def end_line(end: End) -> bytes:
+    """The copy is complete."""
+    return _line(Line(end=end))
+
+
+def put_line(entity: str, columns: Sequence[str], rows: Sequence[str]) -> bytes:
+    """Rows as JSON arrays (or several, joined by commas) in the order of `columns`."""
+    head = b'{"put":' + _ENCODER.encode(entity) + b',"columns":' + _ENCODER.encode(list(columns)) + b',"rows":['
+    return head + ",".join(rows).encode() + b"]}\n"
+
+
+def remove_line(entity: str, keys: Sequence[str]) -> bytes:
+    """Keys as JSON values, or arrays for a composite key."""
+    return b'{"remove":' + _ENCODER.encode(entity) + b',"keys":[' + ",".join(keys).encode() + b"]}\n"
+
+
+def _line(line: Line) -> bytes:
+    return _ENCODER.encode(line) + b"\n"
