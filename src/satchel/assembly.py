@@ -191,6 +191,7 @@ class OpenWork:
             control=self._rooms.control,
             page_size=settings.source.page_size,
             reconcile_interval_seconds=settings.schedule.reconcile_interval_seconds,
+            deletion_check_interval_seconds=settings.schedule.deletion_check_interval_seconds,
         )
         return work, stack
 

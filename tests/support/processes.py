@@ -197,6 +197,7 @@ class Satchel:
             "SATCHEL_MANAGEMENT__PORT": str(self.management_port),
             "SATCHEL_SCHEDULE__PULL_INTERVAL_SECONDS": "1",
             "SATCHEL_SCHEDULE__TICK_SECONDS": "0.2",
+            "SATCHEL_SCHEDULE__DELETION_CHECK_INTERVAL_SECONDS": "1",
             "SATCHEL_SYNC__HEAD_REREAD_SECONDS": "1",
             "SATCHEL_SOURCE__RETRY_WAIT_LIMIT_SECONDS": "2",
             **settings,

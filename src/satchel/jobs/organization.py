@@ -21,6 +21,8 @@ class OrganizationWork(msgspec.Struct, frozen=True):
     control: Database
     page_size: int
     reconcile_interval_seconds: float
+    deletion_check_interval_seconds: float
+    """The same where comparing keys is the only way to find deletions."""
 
     async def notify(self, head: Head) -> None:
         """Tell sync servers that the head moved. A lost notification costs seconds: they re-read heads anyway."""

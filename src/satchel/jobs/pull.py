@@ -13,7 +13,7 @@ from satchel.buckets.families import standing_families
 from satchel.database.pool import Connection
 from satchel.errors import DeltaLinkExpired
 from satchel.jobs.organization import OrganizationWork
-from satchel.model.changes import Page
+from satchel.model.changes import Page, Strategy
 from satchel.model.ids import Key
 from satchel.model.metadata import Entity
 from satchel.model.scope import Family, Scope
@@ -116,7 +116,9 @@ async def _reconcile_if_due(work: OrganizationWork, scope: Scope, entity: Entity
         stored = await read_watermark(connection, entity.name)
     now = datetime.now(UTC)
     age = (now - stored.reconciled_at).total_seconds() if stored.reconciled_at else float("inf")
-    if stored.must_reconcile or age > work.reconcile_interval_seconds:
+    tells_deletions = stored.strategy is Strategy.DELTA_LINK
+    interval = work.reconcile_interval_seconds if tells_deletions else work.deletion_check_interval_seconds
+    if stored.must_reconcile or age > interval:
         await _reconcile(work, scope, entity, pulled)
 
 
