@@ -21,6 +21,7 @@ from satchel.model.metadata import Attribute, AttributeType, Entity
 from satchel.source.urls import key_attributes
 
 _DELETED_MARKS = (b"deletedEntity", b"@removed", b"eletedLink", b"/$link")
+_ABSENT = msgspec.Raw()
 _PREDICATE = re.compile(r"\(([^()]*(?:'(?:[^']|'')*'[^()]*)*)\)$")
 _KEY_PART = re.compile(r"\s*(?:(\w+)\s*=\s*)?('(?:[^']|'')*'|[^,]*)\s*(?:,|$)")
 
@@ -46,10 +47,10 @@ class _Envelope(msgspec.Struct):
 
 class _Item(msgspec.Struct):
     context: str = msgspec.field(default="", name="@odata.context")
-    removed: msgspec.Raw | None = msgspec.field(default=None, name="@removed")
+    removed: msgspec.Raw = msgspec.field(default=_ABSENT, name="@removed")
     entity_id: str | None = msgspec.field(default=None, name="@odata.id")
     entity_id_of_4_01: str | None = msgspec.field(default=None, name="@id")
-    id: msgspec.Raw | None = None
+    id: msgspec.Raw = _ABSENT
 
 
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
@@ -105,7 +106,7 @@ def key_of_id(text: str, entity: Entity) -> Key:
     attributes = key_attributes(entity)
     predicate = _PREDICATE.search(unquote(text))
     if predicate is None:
-        parts = [("", text.rpartition("/")[2])]
+        parts = [("", bare)] if (bare := text.rpartition("/")[2]) else []
     else:
         parts = [(m[1] or "", m[2]) for m in _KEY_PART.finditer(predicate[1]) if m[0]]
     named = dict(parts)
@@ -122,7 +123,7 @@ def _sorted_out(items: Sequence[msgspec.Raw], entity: Entity) -> tuple[list[msgs
     for raw in items:
         item = _decode_item(raw)
         fragment = item.context.rpartition("/")[2]
-        if item.removed is not None or fragment == "$deletedEntity":
+        if bytes(item.removed) or fragment == "$deletedEntity":
             removed[_removed_key(item, raw, entity)] = None
         elif fragment not in {"$link", "$deletedLink"}:
             rows.append(raw)
@@ -135,11 +136,10 @@ def _removed_key(item: _Item, raw: msgspec.Raw, entity: Entity) -> Key:
     entity_id = item.entity_id or item.entity_id_of_4_01
     if entity_id is not None:
         return key_of_id(entity_id, entity)
-    if item.removed is not None:
+    if bytes(item.removed):
         with suppress(RequestRefused):  # without key properties `id` is the entity id
             return values_of(raw, key_attributes(entity))
-    text = _bare(bytes(item.id)) if item.id is not None else ""
-    return key_of_id(text, entity)
+    return key_of_id(_bare(bytes(item.id)), entity)
 
 
 @lru_cache(maxsize=1024)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from fake_service import FakeService, Hours, fake_service
+from tests.unit.source.fake_service import FakeService, Hours, fake_service
 
 
 @pytest.fixture

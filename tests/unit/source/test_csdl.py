@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from samples import BOOKSHOP, DATAVERSE
+from tests.unit.source.samples import BOOKSHOP, DATAVERSE
 
 from satchel.errors import SourceMisconfigured
 from satchel.model.metadata import AttributeType, Entity, Ownership

@@ -11,7 +11,7 @@ entity Authors : cuid, managed {
 entity Books : cuid, managed {
   title     : String(200) not null;
   price     : Decimal(9, 2);
-  weight    : Decimal(30, 10);
+  weight    : Decimal(15, 5);
   stock     : Integer;
   sold      : Integer64;
   rating    : Double;
