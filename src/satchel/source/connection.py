@@ -36,7 +36,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     timeout_seconds: float = 120.0
     """How long the source may keep silent within one answer."""
     patience_seconds: float = 30.0
-    """How long one request is repeated, waits included, before the work item waits instead."""
+    """How long after its first failure one request is repeated before the work item waits instead."""
     start_concurrency: int = 4
     max_concurrency: int = 32
     overlap_seconds: float = 5.0

@@ -53,7 +53,7 @@ class DataverseSource:
         answer, definitions = await asyncio.gather(
             self._client.stream("$metadata", CsdlReader, accept="application/xml"), read_definitions(self._client)
         )
-        entities = dataverse_entities(answer.body, definitions)
+        entities = await asyncio.to_thread(dataverse_entities, answer.body, definitions)
         if only is None:
             return Metadata(entities)
         chosen = [entity for entity in entities if entity.name in only]

@@ -54,9 +54,10 @@ def _attributes(csdl: Csdl, shape: Shape) -> tuple[Attribute, ...]:
         if attribute is not None:
             plain.append(attribute)
     taken = {attribute.name for attribute in plain}
+    lookups = shape.lookups
     made: dict[str, Attribute] = {}
     for attribute in plain:
-        for part in _lookup(csdl, attribute, shape.lookups.get(attribute.name, ()), taken):
+        for part in _lookup(csdl, attribute, lookups.get(attribute.name, ()), taken):
             made[part.name] = part
     return tuple(made.values())
 

@@ -128,12 +128,12 @@ def modified_attribute_of(attributes: Iterable[Attribute]) -> str | None:
 
 
 def _entity(csdl: Csdl, shape: Shape) -> Entity:
-    entity_set = shape.entity_set
+    entity_set, lookups = shape.entity_set, shape.lookups
     found = [attribute_of(csdl, declaring, declared) for declaring, declared in shape.properties]
     attributes = [
         msgspec.structs.replace(
             attribute,
-            targets=_target_sets(csdl, entity_set, shape.lookups.get(attribute.name, [])),
+            targets=_target_sets(csdl, entity_set, lookups.get(attribute.name, [])),
             is_updatable=attribute.is_updatable and attribute.name not in shape.key,
         )
         for attribute in found

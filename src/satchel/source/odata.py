@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import msgspec
@@ -51,7 +52,7 @@ class ODataSource:
     async def metadata(self, only: frozenset[str] | None = None) -> Metadata:
         """Read `$metadata`, which holds all there is to know."""
         answer = await self._client.stream("$metadata", CsdlReader, accept="application/xml")
-        entities = entities_of(answer.body)
+        entities = await asyncio.to_thread(entities_of, answer.body)
         return Metadata(tuple(entity for entity in entities if only is None or entity.name in only))
 
     def changes(self, entity: Entity, watermark: Watermark | None, page_size: int) -> AsyncIterator[Page]:

@@ -101,15 +101,16 @@ class Transport:
 
     async def send(self, request: Request[BodyT]) -> Answer[BodyT]:
         """Send until it is answered. Errors: whatever `error_of` makes of the last answer; SourceUnreachable."""
-        waited_seconds = 0.0
+        give_up_at: float | None = None
         for attempt in range(MAX_TRIES):
             try:
                 return await self._send_once(request)
             except RetryLater as error:
                 wait_seconds = self._wait_seconds(error, attempt)
-                waited_seconds += wait_seconds
+                now = self._pace.monotonic()
+                give_up_at = now + self._patience_seconds if give_up_at is None else give_up_at
                 may_repeat = request.is_repeatable or isinstance(error, SourceBusy)
-                if not may_repeat or waited_seconds > self._patience_seconds or attempt == MAX_TRIES - 1:
+                if not may_repeat or now + wait_seconds > give_up_at or attempt == MAX_TRIES - 1:
                     error.wait_seconds = error.wait_seconds or wait_seconds
                     raise
                 _log.info("source asked again", attempt=attempt + 1, wait_seconds=wait_seconds, code=error.code)

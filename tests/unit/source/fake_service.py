@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -58,9 +59,12 @@ class FakeService:
 
 
 @contextmanager
-def fake_service() -> Iterator[FakeService]:
+def fake_service(tls: ssl.SSLContext | None = None) -> Iterator[FakeService]:
     """Serve on a free port."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     server.daemon_threads = True
     service = FakeService(server.server_port)
     server.service = service  # type: ignore[attr-defined]

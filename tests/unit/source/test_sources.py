@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.source.fake_service import Asked, FakeService, Hours, Reply
+from tests.unit.source.fake_service import Asked, FakeService, Hours, Reply, fake_service
 from tests.unit.source.samples import DATAVERSE
 
 from satchel.errors import SourceMisconfigured, SourceUnreachable
+from satchel.identity.certificates import ensure_server_certificate
 from satchel.model.changes import Source
 from satchel.model.metadata import AttributeType, Entity, Option
 from satchel.source import Connection, open_source
@@ -108,8 +111,8 @@ async def account(dataverse: Source) -> Entity:
     return found
 
 
-async def checked(kind: Any, url: str, hours: Hours) -> Any:
-    source = open_source(Connection(kind=kind, url=url), hours.pace())
+async def checked(kind: Any, url: str, hours: Hours, ca_file: str | None = None) -> Any:
+    source = open_source(Connection(kind=kind, url=url, ca_file=ca_file), hours.pace())
     try:
         return await source.check()
     finally:
@@ -190,6 +193,18 @@ async def test_source_that_is_down_is_unreachable_not_wrong(hours: Hours) -> Non
 async def test_plain_http_at_a_tls_port_is_no_hang(service: FakeService, hours: Hours) -> None:
     with pytest.raises(SourceUnreachable, match="TLS"):
         await checked("odata", service.root.replace("http:", "https:"), hours)
+
+
+async def test_certificate_authority_must_be_known(tmp_path: Path, hours: Hours) -> None:
+    certificate = ensure_server_certificate(tmp_path, [])
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate.cert_file, certificate.key_file)
+    with fake_service(context) as secure:
+        secure.script(Reply({"@odata.context": "$metadata", "value": []}))
+        url = secure.root.replace("http:", "https:")
+        with pytest.raises(SourceMisconfigured, match=r"certificate of 127\.0\.0\.1 is not trusted"):
+            await checked("odata", url, hours)
+        assert (await checked("odata", url, hours, ca_file=str(certificate.ca_file))).kind == "odata"
 
 
 async def test_right_service_is_described(service: FakeService, hours: Hours) -> None:

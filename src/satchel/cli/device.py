@@ -1,0 +1,207 @@
+"""`satchel device`: the device's library on the command line."""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from satchel.cli.options import json_option
+from satchel.cli.output import console, print_json, print_json_line, print_rows, progress
+from satchel.device import Device, DeviceKey, SyncProgress, SyncReport
+
+EPILOG = """\b
+A day with it:
+  satchel device enroll 'https://...#org=contoso&code=...'     once, with your administrator's link
+  satchel device sync                                          when there is a network
+  satchel device query "select fullname from contact where address1_city = 'Lyon'"
+  satchel device status                                        what is here, and how old it is
+"""
+
+
+def _folder_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option(
+            "--passphrase-file", type=click.Path(path_type=Path, dir_okay=False), help="File with a passphrase."
+        ),
+        click.option(
+            "--key-file", type=click.Path(path_type=Path, dir_okay=False), help="File whose content is the key."
+        ),
+        click.option(
+            "--folder",
+            type=click.Path(path_type=Path, file_okay=False),
+            envvar="SATCHEL_DEVICE_FOLDER",
+            show_envvar=True,
+            help="Where this device keeps its data.  [default: ~/.local/share/satchel/device]",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+def command() -> None:
+    """A device: your part of the organization's data, encrypted, usable without a network.
+
+    The key comes from --key-file, --passphrase-file or SATCHEL_DEVICE_KEY; else it is kept in the system's keyring.
+    """
+
+
+@command.command()
+@click.argument("link")
+@click.option("--name", default="", help="What administrators see.")
+@click.option("--no-encryption", is_flag=True, help="Leave encryption to the operating system.")
+@_folder_options
+@json_option
+def enroll(
+    link: str,
+    name: str,
+    no_encryption: bool,
+    folder: Path | None,
+    key_file: Path | None,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Enroll this device with the one-time LINK of your administrator."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        key = _key(key_file, passphrase_file)
+        device = Device.enroll(link, folder, name=name, key=key, is_encrypted=not no_encryption)
+    for warning in caught:
+        print(f"Note: {warning.message}", file=sys.stderr)
+    with device:
+        if as_json:
+            print_json(device.status())
+        else:
+            who = device.enrolment
+            console.print(f"Enrolled for [bold]{who.user_name}[/bold] at {who.organization}. Next: satchel device sync")
+
+
+@command.command()
+@click.option("--from-start", is_flag=True, help="Load everything again, from the start.")
+@_folder_options
+@json_option
+def sync(
+    from_start: bool, folder: Path | None, key_file: Path | None, passphrase_file: Path | None, as_json: bool
+) -> None:
+    """Bring the data to where the organization stands. A broken sync goes on where it was."""
+    with Device.open(folder, key=_key(key_file, passphrase_file)) as device:
+        report = _sync_with_bars(device, from_start=from_start)
+        if as_json:
+            print_json(report)
+        else:
+            _print_report(report)
+
+
+@command.command()
+@_folder_options
+@json_option
+def watch(folder: Path | None, key_file: Path | None, passphrase_file: Path | None, as_json: bool) -> None:
+    """Stay current until Ctrl-C: changes arrive as they happen."""
+
+    def on_change(report: SyncReport) -> None:
+        if as_json:
+            print_json_line(report)
+        else:
+            _print_report(report)
+
+    with Device.open(folder, key=_key(key_file, passphrase_file)) as device:
+        if not as_json:
+            console.print("Watching. Ctrl-C ends it.")
+        try:
+            device.watch(on_change, on_trouble=lambda error: print(f"Waiting: {error.message}", file=sys.stderr))
+        except KeyboardInterrupt:
+            return
+
+
+@command.command()
+@click.argument("sql")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@_folder_options
+@json_option
+def query(
+    sql: str, as_csv: bool, folder: Path | None, key_file: Path | None, passphrase_file: Path | None, as_json: bool
+) -> None:
+    """Read with SQL (SQLite's). Works without a network; it cannot change anything."""
+    with Device.open(folder, key=_key(key_file, passphrase_file)) as device:
+        rows = device.sql(sql)
+    if as_json:
+        print_json(rows)
+    elif as_csv:
+        writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else [])
+        writer.writeheader()
+        writer.writerows(rows)
+    else:
+        print_rows(rows, empty="no rows")
+
+
+@command.command()
+@_folder_options
+@json_option
+def tables(folder: Path | None, key_file: Path | None, passphrase_file: Path | None, as_json: bool) -> None:
+    """The tables on this device, with their columns."""
+    with Device.open(folder, key=_key(key_file, passphrase_file)) as device:
+        found = device.status().tables
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        {"table": t.name, "rows": t.rows, "columns": ", ".join(f"{n} {k}" for n, k in t.columns.items())} for t in found
+    ]
+    print_rows(rows, empty="No tables yet. Next: satchel device sync")
+
+
+@command.command()
+@_folder_options
+@json_option
+def status(folder: Path | None, key_file: Path | None, passphrase_file: Path | None, as_json: bool) -> None:
+    """What is on this device, and how old it is."""
+    with Device.open(folder, key=_key(key_file, passphrase_file)) as device:
+        found = device.status()
+    if as_json:
+        print_json(found)
+        return
+    console.print(f"[bold]{found.user}[/bold] at {found.organization} ({found.server})")
+    console.print(f"  last sync   {found.last_sync or 'never'}" + ("" if found.is_complete else "  (not complete yet)"))
+    if found.last_error:
+        console.print(f"  last error  {found.last_error}")
+    console.print(f"  encrypted   {'yes' if found.is_encrypted else 'no'}")
+    console.print(f"  size        {found.size_bytes / 1e6:,.1f} MB in {found.folder}")
+    print_rows([{"table": t.name, "rows": t.rows} for t in found.tables])
+
+
+def _sync_with_bars(device: Device, *, from_start: bool) -> SyncReport:
+    with progress() as bars:
+        tasks: dict[str, Any] = {}
+
+        def on_progress(step: SyncProgress) -> None:
+            if step.entity not in tasks:
+                tasks[step.entity] = bars.add_task(step.entity, total=None, note="")
+            bars.update(tasks[step.entity], completed=step.rows, note=f"{step.rows:,} rows")
+
+        return device.sync(on_progress, from_start=from_start)
+
+
+def _print_report(report: SyncReport) -> None:
+    if report.was_current:
+        console.print("Nothing new.")
+        return
+    parts = ", ".join(f"{name} {count:,}" for name, count in report.rows_by_entity.items())
+    console.print(
+        f"{report.rows_put:,} rows put, {report.rows_removed:,} removed in {report.duration_seconds:.1f} s "
+        f"({report.bytes_received / 1e6:,.2f} MB)" + (f": {parts}" if parts else "")
+    )
+
+
+def _key(key_file: Path | None, passphrase_file: Path | None) -> DeviceKey | None:
+    file = key_file or passphrase_file
+    if file is not None:
+        return DeviceKey.from_file(file)
+    given = os.environ.get("SATCHEL_DEVICE_KEY")
+    return DeviceKey.from_passphrase(given) if given else None

@@ -1,0 +1,161 @@
+"""The device as a program uses it: enroll once, then sync when there is a network and read whenever."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+
+from satchel.device import endpoint as endpoints
+from satchel.device.download import Download, Progress, SyncReport, forget_position
+from satchel.device.endpoint import Endpoint
+from satchel.device.folder import Description, DeviceFolder
+from satchel.device.key import CIPHER, DeviceKey, find_key, make_key
+from satchel.device.queries import Row, Table, run_sql
+from satchel.device.status import DeviceStatus, read_status
+from satchel.device.store import Enrolment, Store
+from satchel.errors import DeviceExists, DeviceNotEnrolled, QueryInvalid, RetryLater
+from satchel.model.client_model import ClientModel
+from satchel.protocol.enrolment import parse_link
+
+WATCH_WAIT_SECONDS = 25.0
+LONGEST_PAUSE_SECONDS = 60.0
+
+
+class Device:
+    """An enrolled device. Not for several threads at once; several processes may read, one at a time syncs."""
+
+    def __init__(self, folder: DeviceFolder, key: DeviceKey | None) -> None:
+        """Open the database of an enrolled device; `Device.open` finds the key."""
+        self._folder = folder
+        self._writer = Store(folder.database, key)
+        enrolment = self._writer.enrolment
+        if enrolment is None:
+            self._writer.close()
+            raise DeviceNotEnrolled(f"{folder.path} holds no enrolled device.")
+        self._enrolment: Enrolment = enrolment
+        self._reader = Store(folder.database, key, is_read_only=True)
+        self._is_encrypted = key is not None
+        self._endpoint: Endpoint | None = None
+
+    @classmethod
+    def enroll(
+        cls,
+        link: str,
+        folder: Path | None = None,
+        *,
+        name: str = "",
+        key: DeviceKey | None = None,
+        is_encrypted: bool = True,
+    ) -> Device:
+        """Enroll with the link of an administrator. Errors: InputInvalid, EnrolmentRefused, ServerUnreachable."""
+        place = DeviceFolder(folder)
+        if place.is_enrolled:
+            raise DeviceExists(f"{place.path} holds an enrolled device already.")
+        parsed = parse_link(link)
+        place.make()
+        enrolment = endpoints.enroll(parsed, name)
+        chosen = None if not is_encrypted else key or make_key(place)
+        place.database.unlink(missing_ok=True)  # of an enrolment that was broken off before its end
+        store = Store(place.database, chosen)
+        with store.transaction():
+            store.set("enrolment", _encode(enrolment))
+        store.close()
+        place.write_description(Description(CIPHER if chosen else None, chosen.source if chosen else "none"))
+        return cls(place, chosen)
+
+    @classmethod
+    def open(cls, folder: Path | None = None, *, key: DeviceKey | None = None) -> Device:
+        """Open an enrolled device. Errors: DeviceNotEnrolled, DeviceKeyWrong."""
+        place = DeviceFolder(folder)
+        description = place.describe()
+        if description.cipher is None:
+            return cls(place, None)
+        return cls(place, key or find_key(place, description.key_source))
+
+    def __enter__(self) -> Self:
+        """The device itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """Close database and connections."""
+        self._reader.close()
+        self._writer.close()
+        if self._endpoint is not None:
+            self._endpoint.close()
+            self._endpoint = None
+
+    def sync(
+        self, progress: Progress | None = None, *, from_start: bool = False, wait_seconds: float = 0.0
+    ) -> SyncReport:
+        """Bring the copy to where the organization stands; with `wait_seconds`, wait for something new first.
+
+        Errors: ServerUnreachable (what arrived stays, the next sync goes on), TokenInvalid, CursorInvalid, DeviceBusy.
+        """
+        with self._folder.lock():
+            if from_start:
+                forget_position(self._writer)
+            if self._endpoint is None:
+                self._endpoint = Endpoint(self._enrolment)
+            return Download(self._writer, self._endpoint, progress).run(wait_seconds=wait_seconds)
+
+    def watch(
+        self,
+        on_change: Callable[[SyncReport], None],
+        *,
+        on_trouble: Callable[[RetryLater], None] | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Stay current until told to stop: each change arrives as it happens. Networks may come and go."""
+        pause_seconds = 1.0
+        while not should_stop():
+            try:
+                report = self.sync(wait_seconds=WATCH_WAIT_SECONDS)
+            except RetryLater as error:
+                if on_trouble is not None:
+                    on_trouble(error)
+                time.sleep(pause_seconds)
+                pause_seconds = min(LONGEST_PAUSE_SECONDS, pause_seconds * 2)
+                continue
+            pause_seconds = 1.0
+            if report.rows_put or report.rows_removed or report.was_reset:
+                on_change(report)
+
+    def sql(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
+        """Read with SQL. Errors: QueryInvalid."""
+        return run_sql(self._reader, query, parameters)
+
+    def table(self, entity: str) -> Table:
+        """Read with typed values. Errors: QueryInvalid."""
+        found = self.model.entity_by_name.get(entity)
+        if found is None:
+            raise QueryInvalid(
+                f"This device has no entity {entity!r}.",
+                hint=f"It has {', '.join(sorted(self.model.entity_by_name)) or 'none yet: sync first'}.",
+            )
+        return Table(self._reader, found)
+
+    @property
+    def model(self) -> ClientModel:
+        """The entities and attributes this device has."""
+        return self._reader.model
+
+    @property
+    def enrolment(self) -> Enrolment:
+        """Who this device is."""
+        return self._enrolment
+
+    def status(self) -> DeviceStatus:
+        """How the device stands."""
+        return read_status(self._reader, self._folder, self._enrolment, is_encrypted=self._is_encrypted)
+
+
+def _encode(enrolment: Enrolment) -> str:
+    return msgspec.json.encode(enrolment).decode()

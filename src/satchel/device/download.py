@@ -1,0 +1,132 @@
+"""A sync: from what the device has to where the organization stands, in as many answers as it takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+import httpx
+import msgspec
+
+from satchel.device.apply import RESET, Applied, Applier
+from satchel.device.endpoint import Endpoint
+from satchel.device.store import Store
+from satchel.errors import RetryLater, SatchelError
+from satchel.protocol.messages import SyncRequest
+from satchel.protocol.reader import read_lines
+
+TRIES = 4
+FIRST_PAUSE_SECONDS = 0.5
+
+
+class SyncProgress(msgspec.Struct, frozen=True):
+    """Where a sync stands; handed over after each line that put or removed rows."""
+
+    entity: str
+    rows: int
+    """Rows of this entity put so far in this sync."""
+    bytes_received: int
+
+
+class SyncReport(msgspec.Struct, kw_only=True):
+    """What a sync came to."""
+
+    rows_put: int = 0
+    rows_removed: int = 0
+    rows_by_entity: dict[str, int] = {}
+    bytes_received: int = 0
+    duration_seconds: float = 0.0
+    checkpoint: int | None = None
+    was_current: bool = False
+    """There was nothing new."""
+    was_reset: bool = False
+    answers: int = 0
+
+
+Progress = Callable[[SyncProgress], None]
+
+
+class Download:
+    """One sync of one device."""
+
+    def __init__(self, store: Store, endpoint: Endpoint, on_progress: Progress | None = None) -> None:
+        """`on_progress` is told how far it is."""
+        self._store = store
+        self._endpoint = endpoint
+        self._on_progress = on_progress
+        self._report = SyncReport()
+
+    def run(self, *, wait_seconds: float = 0.0) -> SyncReport:
+        """Sync to the end; what arrived stays, also where it breaks off. Errors: ServerUnreachable, Denied, Refused."""
+        began = time.monotonic()
+        try:
+            self._repeat(wait_seconds)
+        except SatchelError as error:
+            self._store.set("last_error", f"{error.message} [{error.code}]")
+            raise
+        self._report.duration_seconds = time.monotonic() - began
+        self._store.set("last_sync", datetime.now(UTC).isoformat(timespec="seconds"))
+        self._store.set("last_error", None)
+        return self._report
+
+    def _repeat(self, wait_seconds: float) -> None:
+        """A broken answer is resumed at the last cursor; as long as cursors come, there is no limit to that."""
+        failures = 0
+        while True:
+            before = self._store.get("cursor")
+            try:
+                if self._one_answer(wait_seconds):
+                    return
+            except RetryLater as error:
+                failures = 0 if self._store.get("cursor") != before else failures + 1
+                if failures >= TRIES:
+                    raise
+                time.sleep(max(error.wait_seconds, FIRST_PAUSE_SECONDS * 2.0**failures))
+
+    def _one_answer(self, wait_seconds: float) -> bool:
+        """Ask and apply; True at the end. An answer may end early where the model changed: the next goes on."""
+        model = self._store.model
+        request = SyncRequest(self._store.get("cursor"), model.digest if model.entities else None)
+        applier = Applier(self._store)
+        self._report.answers += 1
+        with self._endpoint.sync(request, wait_seconds) as answer:
+            if answer is None:
+                self._report.was_current = self._report.answers == 1
+                return True
+            try:
+                return self._read(answer, applier)
+            finally:
+                self._add(applier.applied)
+
+    def _read(self, answer: httpx.Response, applier: Applier) -> bool:
+        base = dict(self._report.rows_by_entity)
+        for line in read_lines(self._chunks(answer), answer.headers.get("content-encoding", "")):
+            if applier.take(line):
+                return True
+            if self._on_progress is not None and line.put is not None and line.rows is not None:
+                base[line.put] = base.get(line.put, 0) + len(line.rows)
+                self._on_progress(SyncProgress(line.put, base[line.put], self._report.bytes_received))
+        return False
+
+    def _chunks(self, answer: httpx.Response) -> Iterator[bytes]:
+        for chunk in answer.iter_raw():
+            self._report.bytes_received += len(chunk)
+            yield chunk
+
+    def _add(self, applied: Applied) -> None:
+        report = self._report
+        for entity, rows in applied.rows_by_entity.items():
+            report.rows_by_entity[entity] = report.rows_by_entity.get(entity, 0) + rows
+            report.rows_put += rows
+        report.rows_removed += applied.rows_removed
+        report.was_reset = report.was_reset or applied.was_reset
+        report.checkpoint = applied.checkpoint if applied.checkpoint is not None else report.checkpoint
+
+
+def forget_position(store: Store) -> None:
+    """Begin from the start: everything comes again, what does not come is dropped at the end."""
+    with store.transaction() as connection:
+        store.set("cursor", None)
+        store.set(RESET, "1")
+        connection.execute("delete from _satchel_kept")

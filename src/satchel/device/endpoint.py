@@ -1,0 +1,125 @@
+"""The sync endpoint as the device calls it: TLS against the right authority, refusals turned into errors."""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import msgspec
+
+from satchel import errors
+from satchel.device.store import Enrolment
+from satchel.errors import EnrolmentRefused, NotEntitled, SatchelError, ServerUnreachable, TokenInvalid
+from satchel.protocol.enrolment import EnrolmentLink
+from satchel.protocol.messages import PROBLEM_MEDIA_TYPE, EnrollAnswer, EnrollRequest, Problem, SyncRequest
+
+CONNECT_SECONDS = 10.0
+SILENCE_SECONDS = 60.0
+_MAX_SMALL_ANSWER_BYTES = 256 * 1024
+_CLASS_BY_CODE = {
+    value.code: value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, SatchelError)
+}
+
+
+def enroll(link: EnrolmentLink, device_name: str) -> Enrolment:
+    """Exchange a link for a token. Errors: EnrolmentRefused, ServerUnreachable, NotEntitled (another authority)."""
+    ca_pem = fetch_authority(link) if link.ca_fingerprint else None
+    body = msgspec.json.encode(EnrollRequest(link.code, device_name))
+    with _client(link.server_url, ca_pem) as client, _readable_failures(link.server_url):
+        answer = client.post(f"/v1/orgs/{link.organization}/enroll", content=body)
+    if answer.status_code != httpx.codes.OK:
+        raise error_of(answer.status_code, answer.content)
+    known = msgspec.json.decode(answer.content, type=EnrollAnswer)
+    return Enrolment(
+        link.server_url, known.organization, known.device_id, known.user_id, known.user_name, known.token, ca_pem
+    )
+
+
+def fetch_authority(link: EnrolmentLink) -> str:
+    """The server's development certificate authority, believed because the link carries its fingerprint."""
+    unverified = httpx.Client(base_url=link.server_url, verify=False, timeout=CONNECT_SECONDS)  # noqa: S501
+    with unverified as client, _readable_failures(link.server_url):
+        answer = client.get("/v1/ca.pem")
+    if answer.status_code != httpx.codes.OK or len(answer.content) > _MAX_SMALL_ANSWER_BYTES:
+        raise EnrolmentRefused(f"{link.server_url} is not the sync endpoint of this link.")
+    try:
+        der = ssl.PEM_cert_to_DER_cert(answer.text)
+    except ValueError as error:
+        raise EnrolmentRefused(f"{link.server_url} is not the sync endpoint of this link.") from error
+    if hashlib.sha256(der).hexdigest() != link.ca_fingerprint:
+        raise NotEntitled(
+            "The server is not the one that the link was made for: its certificate authority is another one.",
+            hint="Do not go on in this network; ask your administrator for a new link.",
+        )
+    return answer.text
+
+
+class Endpoint:
+    """The sync endpoint of an enrolled device."""
+
+    def __init__(self, enrolment: Enrolment) -> None:
+        """Connects when first used."""
+        self._organization = enrolment.organization
+        self._server_url = enrolment.server_url
+        self._client = _client(enrolment.server_url, enrolment.ca_pem, enrolment.token)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    @contextmanager
+    def sync(self, request: SyncRequest, wait_seconds: float) -> Iterator[httpx.Response | None]:
+        """An answer whose body is still to be read; None: nothing new. Errors: as `error_of`, ServerUnreachable."""
+        path = f"/v1/orgs/{self._organization}/sync"
+        parameters = {"wait": str(wait_seconds)} if wait_seconds else {}
+        timeout = httpx.Timeout(SILENCE_SECONDS + wait_seconds, connect=CONNECT_SECONDS)
+        body = msgspec.json.encode(request)
+        posted = self._client.stream("POST", path, params=parameters, content=body, timeout=timeout)
+        with _readable_failures(self._server_url), posted as answer:
+            if answer.status_code == httpx.codes.NO_CONTENT:
+                yield None
+            elif answer.status_code == httpx.codes.OK:
+                yield answer
+            else:
+                raise error_of(answer.status_code, answer.read()[:_MAX_SMALL_ANSWER_BYTES])
+
+
+def error_of(status: int, body: bytes) -> SatchelError:
+    """A refusal as an error: its class by its code, else by its status. Source: RFC 9457."""
+    try:
+        problem = msgspec.json.decode(body, type=Problem)
+    except msgspec.DecodeError:
+        problem = Problem(title=f"The server answers with status {status}.", status=status)
+    known = _CLASS_BY_CODE.get(problem.code)
+    if known is not None and issubclass(known, errors.RetryLater):
+        return known(problem.title, hint=problem.hint, wait_seconds=problem.retry_after_seconds or 0.0)
+    if known is not None:
+        return known(problem.title, hint=problem.hint)
+    if status in {401, 403}:
+        return TokenInvalid(problem.title, hint=problem.hint)
+    return ServerUnreachable(problem.title)
+
+
+def _client(server_url: str, ca_pem: str | None, token: str | None = None) -> httpx.Client:
+    context = ssl.create_default_context(cadata=ca_pem)
+    headers = {"Content-Type": "application/json", "Accept-Encoding": "zstd", "Accept": f"*/*, {PROBLEM_MEDIA_TYPE}"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
+    return httpx.Client(base_url=server_url, verify=context, headers=headers, timeout=timeout, trust_env=False)
+
+
+@contextmanager
+def _readable_failures(server_url: str) -> Iterator[None]:
+    try:
+        yield
+    except httpx.HTTPError as error:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            raise NotEntitled(
+                f"{server_url} has a certificate that this device does not trust.",
+                hint="Enroll the device again with a new link, or check the network you are in.",
+            ) from error
+        raise ServerUnreachable(f"{server_url} does not answer: {type(error).__name__}.") from error

@@ -1,0 +1,80 @@
+"""The key of the device's database: given, from the operating system's keyring, or from a private file."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import warnings
+from pathlib import Path
+
+import keyring
+import msgspec
+from keyring.errors import KeyringError
+
+from satchel.device.folder import DeviceFolder, write_private
+from satchel.errors import DeviceKeyWrong
+
+CIPHER = "aegis"
+_SERVICE = "satchel device"
+_KEY_BYTES = 32
+
+
+class DeviceKey(msgspec.Struct, frozen=True):
+    """A key as SQLite takes it, and where it came from."""
+
+    hexadecimal: str
+    source: str
+
+    def __repr__(self) -> str:
+        return f"DeviceKey(source={self.source!r})"
+
+    @classmethod
+    def from_passphrase(cls, passphrase: str) -> DeviceKey:
+        """A key from a passphrase or a key file's content. The cipher's own key derivation (PBKDF2) hardens it."""
+        return cls(hashlib.sha256(passphrase.strip().encode()).hexdigest(), "given")
+
+    @classmethod
+    def from_file(cls, path: Path) -> DeviceKey:
+        """A key from a file's content. Errors: DeviceKeyWrong."""
+        try:
+            text = path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DeviceKeyWrong(f"The key file {path} cannot be read.") from error
+        if not text.strip():
+            raise DeviceKeyWrong(f"The key file {path} is empty.")
+        return cls.from_passphrase(text)
+
+
+def make_key(folder: DeviceFolder) -> DeviceKey:
+    """A new random key, kept in the keyring where there is one, else in a file beside the database."""
+    value = secrets.token_hex(_KEY_BYTES)
+    try:
+        keyring.set_password(_SERVICE, str(folder.path), value)
+        if keyring.get_password(_SERVICE, str(folder.path)) == value:
+            return DeviceKey(value, "keyring")
+    except KeyringError:
+        pass
+    write_private(folder.key_file, value.encode())
+    warnings.warn(
+        f"This system has no keyring, so the key lies in {folder.key_file}: whoever copies the folder can read it. "
+        "Enroll with a passphrase or a key file kept elsewhere to avoid that.",
+        stacklevel=2,
+    )
+    return DeviceKey(value, "file")
+
+
+def find_key(folder: DeviceFolder, source: str) -> DeviceKey:
+    """The key that was kept when the device was enrolled. Errors: DeviceKeyWrong."""
+    if source == "file" and folder.key_file.exists():
+        return DeviceKey(folder.key_file.read_text("utf-8").strip(), "file")
+    if source == "keyring":
+        try:
+            value = keyring.get_password(_SERVICE, str(folder.path))
+        except KeyringError as error:
+            raise DeviceKeyWrong("The keyring does not open.") from error
+        if value:
+            return DeviceKey(value, "keyring")
+    raise DeviceKeyWrong(
+        "The device's key is missing.",
+        hint="Give it with --key-file or --passphrase-file, or in SATCHEL_DEVICE_KEY.",
+    )

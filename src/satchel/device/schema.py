@@ -1,0 +1,87 @@
+"""The device's tables follow the client model, in place: what is new is added, what is gone is dropped."""
+
+from __future__ import annotations
+
+import apsw
+
+from satchel.model.client_model import ClientAttribute, ClientEntity, ClientModel
+from satchel.model.metadata import AttributeType
+
+EXACT_DIGITS = 15  # a double keeps that many decimal digits
+_SQLITE_TYPE = {
+    AttributeType.INTEGER: "INTEGER",
+    AttributeType.BIGINT: "INTEGER",
+    AttributeType.CHOICE: "INTEGER",
+    AttributeType.BOOLEAN: "BOOLEAN",
+    AttributeType.DOUBLE: "REAL",
+}
+
+
+def quoted(name: str) -> str:
+    """A name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def is_numeric(attribute: ClientAttribute) -> bool:
+    """A decimal whose every value a double keeps exactly: it compares and sums in SQL, and comes back exact."""
+    is_decimal = attribute.type in {AttributeType.DECIMAL, AttributeType.MONEY}
+    return is_decimal and attribute.scale is not None and (attribute.precision or 99) <= EXACT_DIGITS
+
+
+def column_type(attribute: ClientAttribute) -> str:
+    """The declared type of a column; decimals too long for a double stay text."""
+    return "DECIMAL" if is_numeric(attribute) else _SQLITE_TYPE.get(attribute.type, "TEXT")
+
+
+def migrate(connection: apsw.Connection, before: ClientModel, after: ClientModel) -> None:
+    """Bring the tables from one client model to the next, in the caller's transaction.
+
+    The server sends the rows of every entity whose client model changed again, so a new column is filled then.
+    """
+    for name in before.entity_by_name.keys() - after.entity_by_name.keys():
+        connection.execute(f"drop table if exists {quoted(name)}")
+    for entity in after.entities:
+        standing = before.entity_by_name.get(entity.name)
+        if standing is None:
+            create(connection, entity)
+        elif standing != entity:
+            _alter(connection, standing, entity)
+
+
+def create(connection: apsw.Connection, entity: ClientEntity) -> None:
+    """Make an entity's table, its key and an index on each lookup."""
+    columns = [f"{quoted(a.name)} {column_type(a)}" for a in entity.attributes]
+    key = ", ".join(quoted(name) for name in entity.key)
+    connection.execute(f"create table {quoted(entity.name)} ({', '.join(columns)}, unique ({key}))")
+    for attribute in entity.attributes:
+        _index(connection, entity, attribute)
+
+
+def _alter(connection: apsw.Connection, before: ClientEntity, after: ClientEntity) -> None:
+    known = {a.name: a for a in before.attributes}
+    wanted = {a.name: a for a in after.attributes}
+    is_breaking = before.key != after.key or any(
+        name in known and column_type(known[name]) != column_type(attribute) for name, attribute in wanted.items()
+    )
+    table = quoted(after.name)
+    if is_breaking:
+        connection.execute(f"drop table {table}")
+        create(connection, after)
+        return
+    for name in known.keys() - wanted.keys():
+        connection.execute(f"drop index if exists {_index_name(after, known[name])}")
+        connection.execute(f"alter table {table} drop column {quoted(name)}")
+    for name in wanted:
+        if name not in known:
+            connection.execute(f"alter table {table} add column {quoted(name)} {column_type(wanted[name])}")
+        _index(connection, after, wanted[name])
+
+
+def _index(connection: apsw.Connection, entity: ClientEntity, attribute: ClientAttribute) -> None:
+    if attribute.targets and attribute.name not in entity.key[:1]:
+        name = _index_name(entity, attribute)
+        connection.execute(f"create index if not exists {name} on {quoted(entity.name)} ({quoted(attribute.name)})")
+
+
+def _index_name(entity: ClientEntity, attribute: ClientAttribute) -> str:
+    return quoted(f"_satchel_{entity.name}.{attribute.name}")

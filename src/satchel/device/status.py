@@ -1,0 +1,66 @@
+"""How a device stands, for a person and for programs."""
+
+from __future__ import annotations
+
+import msgspec
+
+from satchel.device.folder import DeviceFolder
+from satchel.device.schema import column_type, quoted
+from satchel.device.store import Enrolment, Store
+
+
+class TableStatus(msgspec.Struct, frozen=True):
+    """One table."""
+
+    name: str
+    label: str
+    rows: int
+    columns: dict[str, str]
+    """Declared SQLite type by column."""
+
+
+class DeviceStatus(msgspec.Struct, frozen=True):
+    """The device as a whole."""
+
+    organization: str
+    user: str
+    server: str
+    device_id: str
+    folder: str
+    is_encrypted: bool
+    last_sync: str | None
+    """ISO 8601, UTC."""
+    last_error: str | None
+    checkpoint: int | None
+    is_complete: bool
+    """A first sync came to its end."""
+    size_bytes: int
+    tables: list[TableStatus]
+
+
+def read_status(store: Store, folder: DeviceFolder, enrolment: Enrolment, *, is_encrypted: bool) -> DeviceStatus:
+    """Read the status. Cost: one count a table."""
+    checkpoint = store.get("checkpoint")
+    files = [folder.database, folder.database.with_name(folder.database.name + "-wal")]
+    return DeviceStatus(
+        organization=enrolment.organization,
+        user=enrolment.user_name,
+        server=enrolment.server_url,
+        device_id=enrolment.device_id,
+        folder=str(folder.path),
+        is_encrypted=is_encrypted,
+        last_sync=store.get("last_sync"),
+        last_error=store.get("last_error"),
+        checkpoint=int(checkpoint) if checkpoint else None,
+        is_complete=checkpoint is not None,
+        size_bytes=sum(file.stat().st_size for file in files if file.exists()),
+        tables=[_table(store, entity.name) for entity in store.model.entities],
+    )
+
+
+def _table(store: Store, name: str) -> TableStatus:
+    entity = store.model.entity_by_name[name]
+    rows = 0
+    for (count,) in store.connection.execute(f"select count(*) from {quoted(name)}"):
+        rows = int(count)
+    return TableStatus(name, entity.label, rows, {a.name: column_type(a) for a in entity.attributes})

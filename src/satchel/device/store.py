@@ -1,0 +1,124 @@
+"""The device's database: opening it with its key, and the small state that stands beside the tables.
+
+WAL with synchronous=NORMAL: killing the process loses nothing that was committed, a power cut at worst the last
+commits - whole, with their cursor, so that the next sync brings them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+import msgspec
+
+from satchel.device.key import CIPHER, DeviceKey
+from satchel.errors import DataFolderUnusable, DeviceKeyWrong
+from satchel.model.client_model import ClientModel
+
+_CACHE_KIB = 64 * 1024
+_WAL_PAGES = 2000
+_WAL_BYTES = 64 * 1024 * 1024
+_BUSY_MILLISECONDS = 10_000
+_STATE = """
+create table if not exists _satchel_state (name text primary key, value text) without rowid;
+create table if not exists _satchel_kept (entity text, key text, primary key (entity, key)) without rowid;
+"""
+
+
+class Enrolment(msgspec.Struct, frozen=True):
+    """Who this device is, kept inside the encrypted database."""
+
+    server_url: str
+    organization: str
+    device_id: str
+    user_id: str
+    user_name: str
+    token: str
+    ca_pem: str | None
+
+    def __repr__(self) -> str:
+        return f"Enrolment(organization={self.organization!r}, device_id={self.device_id!r})"
+
+
+class Store:
+    """One connection to the database."""
+
+    def __init__(self, path: Path, key: DeviceKey | None, *, is_read_only: bool = False) -> None:
+        """Open the database; a new one is made unless read only. Errors: DeviceKeyWrong, DataFolderUnusable."""
+        mode = apsw.SQLITE_OPEN_READONLY if is_read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+        try:
+            self.connection = apsw.Connection(str(path), flags=mode)
+            self.connection.set_busy_timeout(_BUSY_MILLISECONDS)
+            self._unlock(key)
+            self._prepare(is_read_only=is_read_only)
+        except apsw.NotADBError as error:
+            raise DeviceKeyWrong from error
+        except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.FullError) as error:
+            raise DataFolderUnusable(f"The device's database {path} cannot be used: {error}.") from error
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[apsw.Connection]:
+        """A write transaction. Errors: DataFolderUnusable where the disk is full; nothing is written then."""
+        try:
+            self.connection.execute("begin immediate")
+            try:
+                yield self.connection
+            except BaseException:
+                if not self.connection.get_autocommit():
+                    self.connection.execute("rollback")
+                raise
+            self.connection.execute("commit")
+        except (apsw.FullError, apsw.IOError) as error:
+            if not self.connection.get_autocommit():
+                self.connection.execute("rollback")
+            raise DataFolderUnusable(
+                "The device's disk is full.", hint="Free some space and sync again; nothing is lost."
+            ) from error
+
+    def get(self, name: str) -> str | None:
+        """A value of the state."""
+        for (value,) in self.connection.execute("select value from _satchel_state where name = ?", (name,)):
+            return str(value)
+        return None
+
+    def set(self, name: str, value: str | None) -> None:
+        """Change a value of the state; None removes it."""
+        if value is None:
+            self.connection.execute("delete from _satchel_state where name = ?", (name,))
+        else:
+            self.connection.execute("insert or replace into _satchel_state values (?, ?)", (name, value))
+
+    @property
+    def model(self) -> ClientModel:
+        """The client model the tables follow."""
+        text = self.get("model")
+        return msgspec.json.decode(text, type=ClientModel) if text else ClientModel()
+
+    @property
+    def enrolment(self) -> Enrolment | None:
+        """Who this device is."""
+        text = self.get("enrolment")
+        return msgspec.json.decode(text, type=Enrolment) if text else None
+
+    def _unlock(self, key: DeviceKey | None) -> None:
+        if key is not None:
+            self.connection.pragma("cipher", CIPHER)
+            self.connection.pragma("hexkey", key.hexadecimal)
+
+    def _prepare(self, *, is_read_only: bool) -> None:
+        self.connection.execute("select count(*) from sqlite_master").fetchall()  # a wrong key shows here
+        self.connection.pragma("cache_size", -_CACHE_KIB)
+        self.connection.pragma("temp_store", "memory")
+        if is_read_only:
+            return
+        self.connection.pragma("journal_mode", "wal")
+        self.connection.pragma("synchronous", "normal")
+        self.connection.pragma("wal_autocheckpoint", _WAL_PAGES)
+        self.connection.pragma("journal_size_limit", _WAL_BYTES)
+        self.connection.execute(_STATE)
