@@ -45,7 +45,7 @@ _DEFAULT_DATABASES = {"postgres", ""}
 
 
 def server_url(settings: Settings) -> str:
-    """The PostgreSQL server: a configured one, else the embedded one that `satchel up` runs. Errors: DatabaseUnusable."""
+    """The PostgreSQL server: a configured one, else the embedded one of `satchel up`. Errors: DatabaseUnusable."""
     url = settings.database.url or running_url(settings)
     if not url:
         raise DatabaseUnusable(

@@ -81,7 +81,7 @@ async def raise_binding(connection: Connection) -> None:
 
 
 async def take_chunk(connection: Connection, entity: Entity, after_row: int, limit: int) -> int | None:
-    """Put the next rows of the entity into `changed`, for a new family to be filled; returns the last, None at the end."""
+    """Put the entity's next rows into `changed`, to fill a new family; returns the last one, None at the end."""
     statement = sql.SQL(
         "with chunk as (select _row from {} where _row > %s and _live order by _row limit %s),"
         " put as (insert into changed (row_id) select _row from chunk) select max(_row) from chunk"

@@ -80,9 +80,10 @@ def add(
     """Register an organization. Source, credentials and profile are checked first; nothing is saved if one is wrong."""
     connection = Connection(client_secret=_secret(client_secret_file), **where)
     connection.require_safe()
+    text = profile.read_text("utf-8")
 
     async def act(rooms: Rooms) -> None:
-        info, scope = await administration.add_organization(rooms, name, connection, profile.read_text("utf-8"))
+        info, scope = await administration.add_organization(rooms, name, connection, text)
         if as_json:
             print_json({"name": name, "source": info, "entities": [e.name for e in scope.client_model.entities]})
             return

@@ -53,7 +53,7 @@ class Service:
         self.child = subprocess.Popen(self._command, env=self._environment, start_new_session=True)
 
     def tend(self) -> bool:
-        """Start it again if it died, at growing distances; True where it was. Errors: SatchelError where it never can."""
+        """Start it again if it died, at growing distances; True where it was started. Errors: SatchelError."""
         status = self.child.poll() if self.child else None
         if self.child is not None and status is None:
             return False
@@ -138,7 +138,7 @@ class Supervisor:
                 log.warning("the database server ended, starting it again")
                 self._postgres.start()
                 self._write_state()
-            if any([service.tend() for service in self._services]):
+            if [service for service in self._services if service.tend()]:
                 self._write_state()
             if not is_ready and _accepts(self._settings.sync.host, self._settings.sync.port):
                 is_ready = True

@@ -210,9 +210,13 @@ class EmbeddedPostgres:
             return list(command)
         options = ["--pdeathsig", "INT"]
         if self._user is not None:
-            may_pass = "-all,+dac_read_search"
+            capabilities = "-all,+dac_read_search"
             options += [f"--reuid={self._user.pw_uid}", f"--regid={self._user.pw_gid}", "--clear-groups"]
-            options += [f"--inh-caps={may_pass}", f"--ambient-caps={may_pass}", f"--bounding-set={may_pass}"]
+            options += [
+                f"--inh-caps={capabilities}",
+                f"--ambient-caps={capabilities}",
+                f"--bounding-set={capabilities}",
+            ]
         return [setpriv, *options, "--", *command]
 
 

@@ -39,8 +39,8 @@ class Pulled(msgspec.Struct):
 async def pull(work: OrganizationWork, entity_name: str) -> Pulled:
     """Bring one entity to where its source stands.
 
-    Order: page after page; a killed worker resumes at a page boundary. An expired delta link leads to a full read; every
-    full read is followed by a comparison of keys, which finds what the pages repeated, skipped or left out.
+    Order: page after page; a killed worker resumes at a page boundary. An expired delta link leads to a full read, and
+    every full read to a comparison of keys, which finds what the pages repeated, skipped or left out.
     Errors: RetryLater (source or database), PullOvertaken, RequestRefused.
     """
     async with work.staging.connection() as connection:

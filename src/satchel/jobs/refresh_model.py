@@ -1,4 +1,4 @@
-"""Refresh the model: metadata and profile become staging schema, bucket families and client model, in one transaction."""
+"""Refresh the model: metadata and profile become staging schema, families and client model, in one transaction."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class Source(Protocol):
         ...
 
     async def rows(self, entity: Entity, keys: Sequence[Key]) -> Page:
-        """Read these rows (at most 100); a key that is not in the answer does not exist. `watermark` is void."""
+        """Read these rows (at most 100); `removed` are the keys that do not exist. `watermark` is void."""
         ...
 
     async def aclose(self) -> None:

@@ -69,9 +69,12 @@ class Changes:
             while envelope.next_link is not None:
                 envelope = await follow(self._client, entity, envelope.next_link, prefer)
                 found += msgspec.json.decode(envelope.rows, type=list[msgspec.Raw])
+        rows = b"[" + b",".join(found) + b"]"
+        is_complete = len(found) >= len(keys)
         return Page(
-            rows=b"[" + b",".join(found) + b"]",
+            rows=rows,
             row_count=len(found),
+            removed=() if is_complete else tuple(sorted(set(keys) - set(keys_of(rows, entity)))),
             watermark=Watermark(strategy=Strategy.FULL_COMPARE),
             is_last=True,
         )

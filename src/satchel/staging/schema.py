@@ -67,7 +67,7 @@ async def _standing_columns(connection: Connection, entity: Entity) -> dict[str,
         " and column_name not in ('_row', '_etag', '_live')",
         [table_name(entity.name)],
     )
-    return {name: kind for name, kind in await cursor.fetchall()}
+    return dict(await cursor.fetchall())
 
 
 async def _standing_key(connection: Connection, entity: Entity) -> list[str]:

@@ -24,13 +24,14 @@ class StoredWatermark(msgspec.Struct, frozen=True, kw_only=True):
     problem: str | None = None
 
 
-_COLUMNS = "watermark, version, must_reconcile, reconciled_at, strategy, pulled_at, problem"
-
-
 async def read_watermark(connection: Connection, entity: str) -> StoredWatermark:
     """The entity's watermark; made (empty) where there is none yet."""
     await connection.execute("insert into satchel.watermark (entity) values (%s) on conflict do nothing", [entity])
-    cursor = await connection.execute(f"select {_COLUMNS} from satchel.watermark where entity = %s", [entity])
+    cursor = await connection.execute(
+        "select watermark, version, must_reconcile, reconciled_at, strategy, pulled_at, problem"
+        " from satchel.watermark where entity = %s",
+        [entity],
+    )
     row = await cursor.fetchone()
     assert row is not None  # noqa: S101 - made one line above
     return _stored(row)
@@ -38,7 +39,10 @@ async def read_watermark(connection: Connection, entity: str) -> StoredWatermark
 
 async def read_all(connection: Connection) -> dict[str, StoredWatermark]:
     """All watermarks by entity."""
-    cursor = await connection.execute(f"select entity, {_COLUMNS} from satchel.watermark order by entity")
+    cursor = await connection.execute(
+        "select entity, watermark, version, must_reconcile, reconciled_at, strategy, pulled_at, problem"
+        " from satchel.watermark order by entity"
+    )
     return {row[0]: _stored(row[1:]) for row in await cursor.fetchall()}
 
 

@@ -68,7 +68,7 @@ class CursorSeal:
         return base64.urlsafe_b64encode(sealed).decode()
 
     def open(self, token: str) -> CursorState:
-        """What the device has. Errors: CursorInvalid (not ours, or altered), CursorExpired (of an older key or form)."""
+        """What the device has. Errors: CursorInvalid (altered, another's), CursorExpired (of an older key or form)."""
         if len(token) > MAX_CURSOR_CHARACTERS:
             raise CursorInvalid("The cursor is too long.")
         try:

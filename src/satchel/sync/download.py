@@ -1,6 +1,6 @@
 """A download: step by step from what a device has to where the organization stands.
 
-One step is one snapshot of the staging database and ends in a cursor, so a slow device holds no transaction and a broken
+One step is one snapshot of the staging database and ends in a cursor: a slow device holds no transaction, a broken
 answer resumes. In a step: rows of buckets the user lost go away, new buckets are loaded, then changes behind the
 checkpoint follow in op order. The step that reaches the head ends the download: all it did not send before is sent in
 this one snapshot, so the device's copy equals the scope as of its checkpoint.

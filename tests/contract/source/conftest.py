@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.contract.cap.fixture import cap_service
 from tests.contract.cap.shop import Shop
 from tests.support.processes import Sandbox, sandbox

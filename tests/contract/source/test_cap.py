@@ -7,12 +7,12 @@ from uuid import uuid4
 
 import msgspec
 import pytest
-from tests.contract.cap.shop import Shop
-from tests.contract.source.copy import Copy
 
 from satchel.model.changes import Source, Strategy
 from satchel.model.metadata import AttributeType, Metadata
 from satchel.source import Connection, open_source
+from tests.contract.cap.shop import Shop
+from tests.contract.source.copy import Copy
 
 pytestmark = pytest.mark.node
 

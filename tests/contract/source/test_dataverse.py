@@ -9,13 +9,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.contract.source.copy import Copy
-from tests.support.processes import Sandbox
 
 from satchel.errors import SourceMisconfigured
 from satchel.model.changes import Source, Strategy
 from satchel.model.metadata import AttributeType, Entity
 from satchel.source import Connection, Pace, open_source
+from tests.contract.source.copy import Copy
+from tests.support.processes import Sandbox
 
 _SPEED = 50.0
 

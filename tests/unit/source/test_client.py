@@ -12,13 +12,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.unit.source.fake_service import Asked, FakeService, Hours, Reply
 
 from satchel.errors import DeltaLinkExpired, RequestRefused, SourceBusy, SourceMisconfigured, SourceUnreachable
 from satchel.source import Connection
 from satchel.source.answers import error_of, retry_after_seconds
 from satchel.source.client import Client
 from satchel.source.transport import Collect, unreachable
+from tests.unit.source.fake_service import Asked, FakeService, Hours, Reply
 
 OK = Reply({"value": []})
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.source.samples import BOOKSHOP, DATAVERSE
 
 from satchel.errors import SourceMisconfigured
 from satchel.model.metadata import AttributeType, Entity, Ownership
@@ -12,6 +11,7 @@ from satchel.source.csdl_reader import CsdlReader
 from satchel.source.dataverse_metadata import dataverse_entities
 from satchel.source.definitions import EntityDefinition
 from satchel.source.metadata import entities_of
+from tests.unit.source.samples import BOOKSHOP, DATAVERSE
 
 
 def read(text: str, chunk: int = 1 << 20) -> Csdl:

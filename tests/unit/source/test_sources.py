@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.source.fake_service import Asked, FakeService, Hours, Reply, fake_service
-from tests.unit.source.samples import DATAVERSE
 
 from satchel.errors import SourceMisconfigured, SourceUnreachable
 from satchel.identity.certificates import ensure_server_certificate
 from satchel.model.changes import Source
 from satchel.model.metadata import AttributeType, Entity, Option
 from satchel.source import Connection, open_source
+from tests.unit.source.fake_service import Asked, FakeService, Hours, Reply, fake_service
+from tests.unit.source.samples import DATAVERSE
 
 API = "/api/data/v9.2/"
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.unit.source.fake_service import Asked, FakeService, Hours, Reply
 
 from satchel.errors import DeltaLinkExpired, RequestRefused
 from satchel.model.changes import Page, Source, Strategy, Watermark
 from satchel.model.metadata import Attribute, AttributeType, Entity
 from satchel.source import Connection, open_source
+from tests.unit.source.fake_service import Asked, FakeService, Hours, Reply
 
 PART = Entity(
     name="part",

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.unit.source.fake_service import Hours
-
 from satchel.source.throttle import RISE_AFTER_SUCCESSES, Limiter
+from tests.unit.source.fake_service import Hours
 
 
 def test_room_grows_after_a_run_of_successes(hours: Hours) -> None:

@@ -1,0 +1,1 @@
+"""The entities of the sample organization and their attributes."""
