@@ -22,7 +22,6 @@ from satchel.source.urls import key_attributes
 
 _DELETED_MARKS = (b"deletedEntity", b"@removed", b"eletedLink", b"/$link")
 _ABSENT = msgspec.Raw()
-_PREDICATE = re.compile(r"\(([^()]*(?:'(?:[^']|'')*'[^()]*)*)\)$")
 _KEY_PART = re.compile(r"\s*(?:(\w+)\s*=\s*)?('(?:[^']|'')*'|[^,]*)\s*(?:,|$)")
 
 
@@ -104,11 +103,11 @@ def key_of_id(text: str, entity: Entity) -> Key:
     Errors: RequestRefused where it names no key of this entity.
     """
     attributes = key_attributes(entity)
-    predicate = _PREDICATE.search(unquote(text))
+    predicate = _predicate(unquote(text))
     if predicate is None:
         parts = [("", bare)] if (bare := text.rpartition("/")[2]) else []
     else:
-        parts = [(m[1] or "", m[2]) for m in _KEY_PART.finditer(predicate[1]) if m[0]]
+        parts = [(m[1] or "", m[2]) for m in _KEY_PART.finditer(predicate) if m[0]]
     named = dict(parts)
     values = [named.get(a.wire_name) for a in attributes] if "" not in named else [value for _, value in parts]
     if len(values) != len(attributes) or None in values:
@@ -140,6 +139,17 @@ def _removed_key(item: _Item, raw: msgspec.Raw, entity: Entity) -> Key:
         with suppress(RequestRefused):  # without key properties `id` is the entity id
             return values_of(raw, key_attributes(entity))
     return key_of_id(_bare(bytes(item.id)), entity)
+
+
+def _predicate(text: str) -> str | None:
+    """What stands in the last parentheses that are not within quotes."""
+    start, is_quoted = None, False
+    for place, character in enumerate(text):
+        if character == "'":
+            is_quoted = not is_quoted
+        elif character == "(" and not is_quoted:
+            start = place + 1
+    return text[start:-1] if start is not None and text.endswith(")") else None
 
 
 @lru_cache(maxsize=1024)
