@@ -1,0 +1,276 @@
+"""A device over real TLS: enrolled by its link, resumed where it broke off, opened only with its key."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+from satchel.device import Device, DeviceKey
+from satchel.errors import (
+    DeviceBusy,
+    DeviceExists,
+    DeviceKeyWrong,
+    DeviceNotEnrolled,
+    InputInvalid,
+    NotEntitled,
+    QueryInvalid,
+    ServerUnreachable,
+    TokenInvalid,
+)
+from satchel.identity.certificates import ServerCertificate, ensure_server_certificate
+from satchel.protocol.compression import compressor
+from satchel.protocol.enrolment import format_link
+from satchel.protocol.messages import EnrollAnswer
+from tests.unit.device import lines as l
+
+KEY = DeviceKey.from_passphrase("correct horse battery staple")
+
+
+class FakeNetwork:
+    """A server on a real TLS port that answers what a test lays out: one item a request."""
+
+    def __init__(self, certificate: ServerCertificate) -> None:
+        self.certificate = certificate
+        self.answers: list[Any] = []
+        self.requests: list[dict[str, Any]] = []
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+
+    @property
+    def url(self) -> str:
+        return f"https://localhost:{self.port}"
+
+    def link(self, fingerprint: str | None = None) -> str:
+        return format_link(self.url, "contoso", "CODE", fingerprint or self.certificate.ca_fingerprint)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        body = (await receive()).get("body", b"")
+        if scope["path"] == "/v1/ca.pem":
+            assert self.certificate.ca_file is not None
+            await self._send(send, 200, self.certificate.ca_file.read_bytes())
+        elif scope["path"].endswith("/enroll"):
+            answer = EnrollAnswer("contoso", "d1", "u1", "Anna", "token")
+            await self._send(send, 200, msgspec.json.encode(answer))
+        else:
+            self.requests.append(msgspec.json.decode(body))
+            answer = self.answers.pop(0)
+            if isinstance(answer, int):
+                problem = {"title": "This device is blocked.", "status": answer, "code": "E501"}
+                await self._send(send, answer, b"" if answer == 204 else msgspec.json.encode(problem))
+            else:
+                await self._stream(send, *answer)
+
+    async def _stream(self, send: Any, lines: list[dict[str, Any]], is_broken: bool) -> None:
+        compress = compressor("zstd", 3)
+        headers = [(b"content-encoding", b"zstd")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        chunk = compress.compress(l.encoded(lines)) + compress.flush()
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        if is_broken:
+            await asyncio.sleep(0.05)
+            raise ConnectionResetError("the network goes away")
+        await send({"type": "http.response.body", "body": compress.finish(), "more_body": False})
+
+    async def _send(self, send: Any, status: int, body: bytes) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> ServerCertificate:
+    return ensure_server_certificate(tmp_path_factory.mktemp("tls"), [])
+
+
+@pytest.fixture
+def network(certificate: ServerCertificate) -> Iterator[FakeNetwork]:
+    running = FakeNetwork(certificate)
+    server = Server(
+        running, address="127.0.0.1", port=running.port, interface=Interfaces.ASGINL,
+        ssl_cert=certificate.cert_file, ssl_key=certificate.key_file, log_enabled=False,
+    )  # fmt: skip
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_until_complete, args=(server.serve(),), daemon=True)
+    thread.start()
+    while not _accepts(running.port):
+        pass
+    yield running
+    loop.call_soon_threadsafe(server.stop)
+    thread.join(10)
+    loop.close()
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def device(network: FakeNetwork, tmp_path: Path) -> Iterator[Device]:
+    with Device.enroll(network.link(), tmp_path / "device", key=KEY) as enrolled:
+        yield enrolled
+
+
+def first_sync(network: FakeNetwork, device: Device, *rows: list[Any]) -> None:
+    network.answers.append(([l.begin(), l.model(), l.put(*rows), l.end("c1", 5)], False))
+    device.sync()
+
+
+def test_the_database_cannot_be_read_without_the_key(network: FakeNetwork, device: Device, tmp_path: Path) -> None:
+    first_sync(network, device, l.contact("a", "Anna Karenina"))
+    device.close()
+
+    content = b"".join(file.read_bytes() for file in (tmp_path / "device").iterdir())
+    assert b"Anna Karenina" not in content
+    assert b"fullname" not in content
+    with pytest.raises(DeviceKeyWrong):
+        Device.open(tmp_path / "device", key=DeviceKey.from_passphrase("wrong"))
+    with Device.open(tmp_path / "device", key=KEY) as again:
+        assert again.table("contact").count() == 1
+
+
+def test_a_broken_answer_is_resumed_at_its_last_cursor(network: FakeNetwork, device: Device) -> None:
+    network.answers += [
+        ([l.begin(), l.model(), l.put(l.contact("a")), l.cursor("c1"), l.put(l.contact("lost"))], True),
+        ([l.begin(), l.put(l.contact("b")), l.end("c2", 9)], False),
+    ]
+
+    report = device.sync()
+
+    assert [request.get("cursor") for request in network.requests] == [None, "c1"]
+    assert {row["contactid"] for row in device.table("contact").all()} == {"a", "b"}
+    assert (report.rows_put, report.checkpoint, report.answers) == (2, 9, 2)
+
+
+def test_nothing_new_is_said_so(network: FakeNetwork, device: Device) -> None:
+    first_sync(network, device)
+    network.answers.append(204)
+
+    report = device.sync()
+
+    assert report.was_current
+    assert network.requests[-1] == {"cursor": "c1", "model": l.MODEL.digest}
+
+
+def test_a_blocked_device_is_told_and_keeps_its_data(network: FakeNetwork, device: Device) -> None:
+    first_sync(network, device, l.contact("a"))
+    network.answers.append(401)
+
+    with pytest.raises(TokenInvalid, match="blocked"):
+        device.sync()
+
+    assert device.table("contact").count() == 1
+    assert "blocked" in (device.status().last_error or "")
+
+
+def test_without_a_network_reading_goes_on(device: Device, network: FakeNetwork, tmp_path: Path) -> None:
+    first_sync(network, device, l.contact("a"))
+    device.close()
+    from satchel.device.store import Store
+
+    store = Store(tmp_path / "device" / "device.sqlite", KEY)
+    enrolment = store.enrolment
+    assert enrolment is not None
+    elsewhere = msgspec.structs.replace(enrolment, server_url="https://localhost:1")
+    with store.transaction():
+        store.set("enrolment", msgspec.json.encode(elsewhere).decode())
+    store.close()
+
+    with Device.open(tmp_path / "device", key=KEY) as offline:
+        with pytest.raises(ServerUnreachable):
+            offline.sync()
+        assert offline.sql("select fullname from contact") == [{"fullname": "Ann"}]
+
+
+def test_another_authority_is_not_trusted(network: FakeNetwork, tmp_path: Path) -> None:
+    with pytest.raises(NotEntitled, match="authority"):
+        Device.enroll(network.link("0" * 64), tmp_path / "other", key=KEY)
+    assert not (tmp_path / "other" / "device.json").exists()
+
+
+@pytest.mark.parametrize(
+    "link", ["", "http://localhost/enroll#org=a&code=b", "https://localhost/enroll#org=a", "x" * 99]
+)
+def test_what_is_no_link_is_refused(link: str, tmp_path: Path) -> None:
+    with pytest.raises(InputInvalid, match="not an enrolment link"):
+        Device.enroll(link, tmp_path / "none", key=KEY)
+
+
+def test_a_folder_holds_one_device(device: Device, network: FakeNetwork, tmp_path: Path) -> None:
+    with pytest.raises(DeviceExists):
+        Device.enroll(network.link(), tmp_path / "device", key=KEY)
+    with pytest.raises(DeviceNotEnrolled):
+        Device.open(tmp_path / "nothing")
+
+
+def test_only_one_process_syncs_at_a_time(device: Device, tmp_path: Path) -> None:
+    with Device.open(tmp_path / "device", key=KEY) as other, other._folder.lock(), pytest.raises(DeviceBusy):
+        device.sync()
+
+
+def test_typed_values_come_back_exactly(network: FakeNetwork, device: Device) -> None:
+    row = l.contact(
+        "a", credit="1234567890.10", exact="12345678901234567890.0123456789", donotemail=True, birthdate="1980-02-29"
+    )
+    first_sync(network, device, row, l.contact("b", credit="-0.05"), l.contact("c", credit=None))
+
+    found = device.table("contact").get("a")
+
+    assert found is not None
+    assert found["creditlimit"] == Decimal("1234567890.10")
+    assert str(found["creditlimit"]) == "1234567890.10"
+    assert found["exact"] == Decimal("12345678901234567890.0123456789")
+    assert found["donotemail"] is True
+    assert found["birthdate"] == date(1980, 2, 29)
+    assert found["modifiedon"] == datetime(2026, 11, 23, 15, 35, 8, tzinfo=UTC)
+    assert [r["contactid"] for r in device.table("contact").where("creditlimit", "<", Decimal("0")).all()] == ["b"]
+    assert [r["contactid"] for r in device.table("contact").where("creditlimit", "=", None).all()] == ["c"]
+    assert device.sql("select sum(creditlimit) as s from contact")[0]["s"] == pytest.approx(1234567890.05)
+
+
+def test_queries_are_checked_against_the_client_model(network: FakeNetwork, device: Device) -> None:
+    first_sync(network, device, l.contact("a"), l.contact("b", "Bea"))
+    table = device.table("contact")
+
+    assert table.where("fullname", "like", "B%").count() == 1
+    assert [r["fullname"] for r in table.order_by("fullname", descending=True).limit(1).all()] == ["Bea"]
+    assert table.where("contactid", "in", ["a", "b"]).count() == 2
+    with pytest.raises(QueryInvalid) as caught:
+        table.where("fulname", "=", "x")
+    assert "fullname" in caught.value.hint
+    with pytest.raises(QueryInvalid, match="operator"):
+        table.where("fullname", "; drop", "x")
+    with pytest.raises(QueryInvalid, match="no entity"):
+        device.table("ghost")
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["delete from contact", "drop table contact", "create table x (y)", "selec 1", "pragma user_version = 9", ""],
+)
+def test_sql_only_reads(query: str, network: FakeNetwork, device: Device) -> None:
+    first_sync(network, device, l.contact("a"))
+
+    if query in {"", "pragma user_version = 9"}:
+        with contextlib.suppress(QueryInvalid):
+            device.sql(query)
+    else:
+        with pytest.raises(QueryInvalid):
+            device.sql(query)
+
+    assert device.table("contact").count() == 1
+    assert device.sql("pragma user_version")[0]["user_version"] == 0
