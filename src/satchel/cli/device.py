@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.markup import escape
 
 from satchel.cli.options import json_option
 from satchel.cli.output import console, print_json, print_json_line, print_rows, progress
@@ -80,7 +81,8 @@ def enroll(
             print_json(device.status())
         else:
             who = device.enrolment
-            console.print(f"Enrolled for [bold]{who.user_name}[/bold] at {who.organization}. Next: satchel device sync")
+            name = escape(who.user_name)
+            console.print(f"Enrolled for [bold]{name}[/bold] at {who.organization}. Next: satchel device sync")
 
 
 @command.command()
@@ -138,7 +140,7 @@ def query(
         writer.writeheader()
         writer.writerows(rows)
     else:
-        print_rows(rows, empty="no rows")
+        print_rows([{escape(n): _shown(v) for n, v in row.items()} for row in rows], empty="no rows")
 
 
 @command.command()
@@ -167,10 +169,10 @@ def status(folder: Path | None, key_file: Path | None, passphrase_file: Path | N
     if as_json:
         print_json(found)
         return
-    console.print(f"[bold]{found.user}[/bold] at {found.organization} ({found.server})")
+    console.print(f"[bold]{escape(found.user)}[/bold] at {found.organization} ({found.server})")
     console.print(f"  last sync   {found.last_sync or 'never'}" + ("" if found.is_complete else "  (not complete yet)"))
     if found.last_error:
-        console.print(f"  last error  {found.last_error}")
+        console.print(f"  last error  {escape(found.last_error)}")
     console.print(f"  encrypted   {'yes' if found.is_encrypted else 'no'}")
     console.print(f"  size        {found.size_bytes / 1e6:,.1f} MB in {found.folder}")
     print_rows([{"table": t.name, "rows": t.rows} for t in found.tables])
@@ -197,6 +199,13 @@ def _print_report(report: SyncReport) -> None:
         f"{report.rows_put:,} rows put, {report.rows_removed:,} removed in {report.duration_seconds:.1f} s "
         f"({report.bytes_received / 1e6:,.2f} MB)" + (f": {parts}" if parts else "")
     )
+
+
+def _shown(value: object) -> str:
+    """A value exactly as it is: the data is the user's, not ours to round or to colour."""
+    if value is None:
+        return ""
+    return f"({len(value)} bytes)" if isinstance(value, bytes) else escape(str(value))
 
 
 def _key(key_file: Path | None, passphrase_file: Path | None) -> DeviceKey | None:

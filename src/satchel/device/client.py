@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,8 +14,9 @@ from satchel.device import endpoint as endpoints
 from satchel.device.download import Download, Progress, SyncReport, forget_position
 from satchel.device.endpoint import Endpoint
 from satchel.device.folder import Description, DeviceFolder
-from satchel.device.key import CIPHER, DeviceKey, find_key, make_key
-from satchel.device.queries import Row, Table, run_sql
+from satchel.device.key import CIPHER, DeviceKey, find_key, make_key, warn_of_key_file
+from satchel.device.queries import Table
+from satchel.device.sql import Row, run_sql
 from satchel.device.status import DeviceStatus, read_status
 from satchel.device.store import Enrolment, Store
 from satchel.errors import DeviceExists, DeviceNotEnrolled, QueryInvalid, RetryLater
@@ -23,6 +25,7 @@ from satchel.protocol.enrolment import parse_link
 
 WATCH_WAIT_SECONDS = 25.0
 LONGEST_PAUSE_SECONDS = 60.0
+STOP_SECONDS = 0.2
 
 
 class Device:
@@ -32,12 +35,15 @@ class Device:
         """Open the database of an enrolled device; `Device.open` finds the key."""
         self._folder = folder
         self._writer = Store(folder.database, key)
-        enrolment = self._writer.enrolment
-        if enrolment is None:
+        try:
+            enrolment = self._writer.enrolment
+            if enrolment is None:
+                raise DeviceNotEnrolled(f"{folder.path} holds no enrolled device.")
+            self._enrolment: Enrolment = enrolment
+            self._reader = Store(folder.database, key, is_read_only=True)
+        except BaseException:
             self._writer.close()
-            raise DeviceNotEnrolled(f"{folder.path} holds no enrolled device.")
-        self._enrolment: Enrolment = enrolment
-        self._reader = Store(folder.database, key, is_read_only=True)
+            raise
         self._is_encrypted = key is not None
         self._endpoint: Endpoint | None = None
 
@@ -53,19 +59,18 @@ class Device:
     ) -> Device:
         """Enroll with the link of an administrator. Errors: InputInvalid, EnrolmentRefused, ServerUnreachable."""
         place = DeviceFolder(folder)
-        if place.is_enrolled:
-            raise DeviceExists(f"{place.path} holds an enrolled device already.")
         parsed = parse_link(link)
         place.make()
-        enrolment = endpoints.enroll(parsed, name)
-        chosen = None if not is_encrypted else key or make_key(place)
-        place.database.unlink(missing_ok=True)  # of an enrolment that was broken off before its end
-        store = Store(place.database, chosen)
-        with store.transaction():
-            store.set("enrolment", _encode(enrolment))
-        store.close()
-        place.write_description(Description(CIPHER if chosen else None, chosen.source if chosen else "none"))
-        return cls(place, chosen)
+        with place.lock():
+            if place.is_enrolled:
+                raise DeviceExists(f"{place.path} holds an enrolled device already.")
+            enrolment = endpoints.enroll(parsed, name or platform.node())
+            chosen = None if not is_encrypted else key or make_key(place)
+            _keep(place, enrolment, chosen)
+        device = cls(place, chosen)
+        if chosen is not None and chosen.source == "file":
+            warn_of_key_file(place)
+        return device
 
     @classmethod
     def open(cls, folder: Path | None = None, *, key: DeviceKey | None = None) -> Device:
@@ -121,7 +126,7 @@ class Device:
             except RetryLater as error:
                 if on_trouble is not None:
                     on_trouble(error)
-                time.sleep(pause_seconds)
+                _wait(pause_seconds, should_stop)
                 pause_seconds = min(LONGEST_PAUSE_SECONDS, pause_seconds * 2)
                 continue
             pause_seconds = 1.0
@@ -157,5 +162,17 @@ class Device:
         return read_status(self._reader, self._folder, self._enrolment, is_encrypted=self._is_encrypted)
 
 
-def _encode(enrolment: Enrolment) -> str:
-    return msgspec.json.encode(enrolment).decode()
+def _wait(seconds: float, should_stop: Callable[[], bool]) -> None:
+    resume_at = time.monotonic() + seconds
+    while not should_stop() and (left := resume_at - time.monotonic()) > 0:
+        time.sleep(min(STOP_SECONDS, left))
+
+
+def _keep(place: DeviceFolder, enrolment: Enrolment, key: DeviceKey | None) -> None:
+    """Make the database. The description comes last: with it the device counts as enrolled."""
+    place.remove_database()  # of an enrolment that was broken off before its end
+    store = Store(place.database, key)
+    with store.transaction():
+        store.set("enrolment", msgspec.json.encode(enrolment).decode())
+    store.close()
+    place.write_description(Description(CIPHER if key else None, key.source if key else "none"))

@@ -12,12 +12,13 @@ import msgspec
 from satchel.device.apply import RESET, Applied, Applier
 from satchel.device.endpoint import Endpoint
 from satchel.device.store import Store
-from satchel.errors import RetryLater, SatchelError
+from satchel.errors import RetryLater, SatchelError, ServerUnreachable
 from satchel.protocol.messages import SyncRequest
 from satchel.protocol.reader import read_lines
 
 TRIES = 4
 FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 30.0
 
 
 class SyncProgress(msgspec.Struct, frozen=True):
@@ -50,8 +51,16 @@ Progress = Callable[[SyncProgress], None]
 class Download:
     """One sync of one device."""
 
-    def __init__(self, store: Store, endpoint: Endpoint, on_progress: Progress | None = None) -> None:
-        """`on_progress` is told how far it is."""
+    def __init__(
+        self,
+        store: Store,
+        endpoint: Endpoint,
+        on_progress: Progress | None = None,
+        *,
+        pause: Callable[[float], object] = time.sleep,
+    ) -> None:
+        """`on_progress` is told how far it is; `pause` waits between tries."""
+        self._pause = pause
         self._store = store
         self._endpoint = endpoint
         self._on_progress = on_progress
@@ -66,6 +75,8 @@ class Download:
             self._store.set("last_error", f"{error.message} [{error.code}]")
             raise
         self._report.duration_seconds = time.monotonic() - began
+        checkpoint = self._store.get("checkpoint")
+        self._report.checkpoint = int(checkpoint) if checkpoint else None
         self._store.set("last_sync", datetime.now(UTC).isoformat(timespec="seconds"))
         self._store.set("last_error", None)
         return self._report
@@ -78,11 +89,15 @@ class Download:
             try:
                 if self._one_answer(wait_seconds):
                     return
+                if self._store.get("cursor") == before:
+                    raise ServerUnreachable("The server's answer ended before anything of it counted.")
+                failures = 0
             except RetryLater as error:
                 failures = 0 if self._store.get("cursor") != before else failures + 1
                 if failures >= TRIES:
                     raise
-                time.sleep(max(error.wait_seconds, FIRST_PAUSE_SECONDS * 2.0**failures))
+                wished_seconds = max(error.wait_seconds, FIRST_PAUSE_SECONDS * 2.0**failures)
+                self._pause(min(LONGEST_PAUSE_SECONDS, wished_seconds))
 
     def _one_answer(self, wait_seconds: float) -> bool:
         """Ask and apply; True at the end. An answer may end early where the model changed: the next goes on."""
@@ -121,7 +136,6 @@ class Download:
             report.rows_put += rows
         report.rows_removed += applied.rows_removed
         report.was_reset = report.was_reset or applied.was_reset
-        report.checkpoint = applied.checkpoint if applied.checkpoint is not None else report.checkpoint
 
 
 def forget_position(store: Store) -> None:
@@ -129,4 +143,4 @@ def forget_position(store: Store) -> None:
     with store.transaction() as connection:
         store.set("cursor", None)
         store.set(RESET, "1")
-        connection.execute("delete from _satchel_kept")
+        connection.execute("delete from _satchel_seen")

@@ -12,7 +12,14 @@ import msgspec
 
 from satchel import errors
 from satchel.device.store import Enrolment
-from satchel.errors import EnrolmentRefused, NotEntitled, SatchelError, ServerUnreachable, TokenInvalid
+from satchel.errors import (
+    EnrolmentRefused,
+    NotEntitled,
+    RequestInvalid,
+    SatchelError,
+    ServerUnreachable,
+    TokenInvalid,
+)
 from satchel.protocol.enrolment import EnrolmentLink
 from satchel.protocol.messages import PROBLEM_MEDIA_TYPE, EnrollAnswer, EnrollRequest, Problem, SyncRequest
 
@@ -32,7 +39,10 @@ def enroll(link: EnrolmentLink, device_name: str) -> Enrolment:
         answer = client.post(f"/v1/orgs/{link.organization}/enroll", content=body)
     if answer.status_code != httpx.codes.OK:
         raise error_of(answer.status_code, answer.content)
-    known = msgspec.json.decode(answer.content, type=EnrollAnswer)
+    try:
+        known = msgspec.json.decode(answer.content, type=EnrollAnswer)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise EnrolmentRefused(f"{link.server_url} is not the sync endpoint of this link.") from error
     return Enrolment(
         link.server_url, known.organization, known.device_id, known.user_id, known.user_name, known.token, ca_pem
     )
@@ -40,7 +50,12 @@ def enroll(link: EnrolmentLink, device_name: str) -> Enrolment:
 
 def fetch_authority(link: EnrolmentLink) -> str:
     """The server's development certificate authority, believed because the link carries its fingerprint."""
-    unverified = httpx.Client(base_url=link.server_url, verify=False, timeout=CONNECT_SECONDS)  # noqa: S501
+    unverified = httpx.Client(
+        base_url=link.server_url,
+        verify=False,  # noqa: S501 - the fingerprint is what counts
+        timeout=CONNECT_SECONDS,
+        trust_env=False,
+    )
     with unverified as client, _readable_failures(link.server_url):
         answer = client.get("/v1/ca.pem")
     if answer.status_code != httpx.codes.OK or len(answer.content) > _MAX_SMALL_ANSWER_BYTES:
@@ -91,16 +106,20 @@ def error_of(status: int, body: bytes) -> SatchelError:
     """A refusal as an error: its class by its code, else by its status. Source: RFC 9457."""
     try:
         problem = msgspec.json.decode(body, type=Problem)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         problem = Problem(title=f"The server answers with status {status}.", status=status)
     known = _CLASS_BY_CODE.get(problem.code)
     if known is not None and issubclass(known, errors.RetryLater):
         return known(problem.title, hint=problem.hint, wait_seconds=problem.retry_after_seconds or 0.0)
+    if status >= httpx.codes.INTERNAL_SERVER_ERROR or status == httpx.codes.TOO_MANY_REQUESTS:
+        return ServerUnreachable(problem.title, hint=problem.hint, wait_seconds=problem.retry_after_seconds or 0.0)
     if known is not None:
         return known(problem.title, hint=problem.hint)
     if status in {401, 403}:
         return TokenInvalid(problem.title, hint=problem.hint)
-    return ServerUnreachable(problem.title)
+    return RequestInvalid(
+        f"{problem.title} Is this the sync endpoint?", hint=problem.hint or "Ask your administrator for a new link."
+    )
 
 
 def _client(server_url: str, ca_pem: str | None, token: str | None = None) -> httpx.Client:
@@ -118,8 +137,9 @@ def _readable_failures(server_url: str) -> Iterator[None]:
         yield
     except httpx.HTTPError as error:
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
-            raise NotEntitled(
-                f"{server_url} has a certificate that this device does not trust.",
-                hint="Enroll the device again with a new link, or check the network you are in.",
+            raise ServerUnreachable(
+                f"What answers for {server_url} has a certificate that this device does not trust; nothing was sent.",
+                hint="Try another network: this one stands in between. If that does not help, your administrator"
+                " can give you a new enrolment link.",
             ) from error
         raise ServerUnreachable(f"{server_url} does not answer: {type(error).__name__}.") from error

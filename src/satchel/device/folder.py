@@ -56,16 +56,30 @@ class DeviceFolder:
         """How the database is encrypted. Errors: DeviceNotEnrolled."""
         if not self.is_enrolled:
             raise DeviceNotEnrolled(f"{self.path} holds no enrolled device.")
-        return msgspec.json.decode(self._description.read_bytes(), type=Description)
+        try:
+            return msgspec.json.decode(self._description.read_bytes(), type=Description)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise DataFolderUnusable(
+                f"{self._description} cannot be read.", hint="Restore it from a copy, or enroll in another folder."
+            ) from error
 
     def write_description(self, description: Description) -> None:
         """Keep how the database is encrypted."""
         write_private(self._description, msgspec.json.encode(description))
 
+    def remove_database(self) -> None:
+        """Remove the database and what SQLite keeps beside it."""
+        for file in self.path.glob(f"{self.database.name}*"):
+            file.unlink()
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """One process at a time syncs. Errors: DeviceBusy."""
-        with (self.path / "device.lock").open("w") as file:
+        try:
+            file = (self.path / "device.lock").open("w")
+        except OSError as error:
+            raise DataFolderUnusable(f"{self.path} cannot be written: {error.strerror}.") from error
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:

@@ -17,6 +17,7 @@ from satchel.errors import DeviceKeyWrong
 CIPHER = "aegis"
 _SERVICE = "satchel device"
 _KEY_BYTES = 32
+_NO_KEYRING = (KeyringError, RuntimeError, OSError)  # its backends raise what the desktop's services raise
 
 
 class DeviceKey(msgspec.Struct, frozen=True):
@@ -52,15 +53,19 @@ def make_key(folder: DeviceFolder) -> DeviceKey:
         keyring.set_password(_SERVICE, str(folder.path), value)
         if keyring.get_password(_SERVICE, str(folder.path)) == value:
             return DeviceKey(value, "keyring")
-    except KeyringError:
+    except _NO_KEYRING:
         pass
     write_private(folder.key_file, value.encode())
+    return DeviceKey(value, "file")
+
+
+def warn_of_key_file(folder: DeviceFolder) -> None:
+    """Say, when all is done, that the key lies beside the data."""
     warnings.warn(
         f"This system has no keyring, so the key lies in {folder.key_file}: whoever copies the folder can read it. "
         "Enroll with a passphrase or a key file kept elsewhere to avoid that.",
-        stacklevel=2,
+        stacklevel=3,
     )
-    return DeviceKey(value, "file")
 
 
 def find_key(folder: DeviceFolder, source: str) -> DeviceKey:
@@ -70,8 +75,8 @@ def find_key(folder: DeviceFolder, source: str) -> DeviceKey:
     if source == "keyring":
         try:
             value = keyring.get_password(_SERVICE, str(folder.path))
-        except KeyringError as error:
-            raise DeviceKeyWrong("The keyring does not open.") from error
+        except _NO_KEYRING as error:
+            raise DeviceKeyWrong("The keyring does not open.", hint="Unlock it and try again.") from error
         if value:
             return DeviceKey(value, "keyring")
     raise DeviceKeyWrong(

@@ -1,44 +1,26 @@
-"""Reading: SQL for those who like it, and a small typed interface that knows the client model."""
+"""Reading: a small typed query interface that knows the client model."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Iterator
 from typing import Any, Self
 
 import apsw
 
-from satchel.device.schema import is_numeric, quoted
-from satchel.device.store import Store
+from satchel.device.schema import is_decimal, is_narrow, quoted
+from satchel.device.sql import Row
+from satchel.device.store import Store, readable_failures
 from satchel.device.values import from_column, to_column
 from satchel.errors import QueryInvalid
 from satchel.model.client_model import ClientAttribute, ClientEntity
 from satchel.model.metadata import AttributeType
 
-Row = dict[str, Any]
 _OPERATORS = {"=": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">=", "like": "like"}
-_TEXT_OPERATORS = {"like"}
-
-
-def run_sql(store: Store, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
-    """Run a query on a read-only connection; values as SQLite has them. Errors: QueryInvalid."""
-    try:
-        cursor = store.connection.execute(query, parameters)
-        names = [column[0] for column in cursor.get_description()]
-        return [dict(zip(names, row, strict=True)) for row in cursor]
-    except apsw.ReadOnlyError as error:
-        raise QueryInvalid("A query only reads; nothing was changed.") from error
-    except apsw.ExecutionCompleteError:
-        return []
-    except (apsw.Error, TypeError, ValueError) as error:
-        raise QueryInvalid(
-            f"The query cannot be run: {error}.", hint="`satchel device tables` shows tables and columns."
-        ) from error
 
 
 class Table:
-    """A typed query over one entity; each method returns a narrower one."""
+    """A typed query over one entity; each method returns a narrower one, and iterating reads the rows one by one."""
 
     def __init__(self, store: Store, entity: ClientEntity) -> None:
         """All rows."""
@@ -51,64 +33,60 @@ class Table:
         self._limit: int | None = None
 
     def where(self, name: str, operator: str, value: object) -> Self:
-        """Rows whose attribute compares so: `=  !=  <  <=  >  >=  like  in`. None compares as SQL's NULL does not: it
-        is equal to itself. Errors: QueryInvalid."""
+        """Rows whose attribute compares so: `=  !=  <  <=  >  >=  like  in`. `= None` finds rows without a value.
+
+        Errors: QueryInvalid.
+        """
         attribute = self._attribute(name)
-        narrower = self._copy()
+        expression = _comparable(attribute)
         if operator == "in" and isinstance(value, list | tuple | set | frozenset):
-            marks = ", ".join("?" for _ in value)
-            narrower._conditions.append(f"{self._expression(attribute)} in ({marks})")
-            narrower._parameters += [self._bound(attribute, one) for one in value]
-            return narrower
+            return self._with(
+                f"{expression} in ({', '.join('?' * len(value))})", *(_bound(attribute, v) for v in value)
+            )
         if operator not in _OPERATORS:
-            known = ", ".join([*_OPERATORS, "in"])
+            known = ", ".join([*_OPERATORS, "in (with a list)"])
             raise QueryInvalid(f"There is no operator {operator!r} for {value!r}.", hint=f"There are {known}.")
         if value is None and operator in {"=", "!="}:
-            narrower._conditions.append(f"{quoted(name)} is {'not ' if operator == '!=' else ''}null")
-            return narrower
-        narrower._conditions.append(f"{self._expression(attribute)} {_OPERATORS[operator]} ?")
-        narrower._parameters.append(self._bound(attribute, value))
-        return narrower
+            return self._with(f"{expression} is {'not ' if operator == '!=' else ''}null")
+        if operator == "like":
+            return self._with(f"{quoted(name)} like ?", str(value))
+        return self._with(f"{expression} {_OPERATORS[operator]} ?", _bound(attribute, value))
 
     def order_by(self, name: str, *, descending: bool = False) -> Self:
         """Sorted by an attribute, after those named before."""
-        expression = self._expression(self._attribute(name))
-        narrower = self._copy()
+        expression = _comparable(self._attribute(name))
+        narrower = self._with()
         narrower._order.append(f"{expression} {'desc' if descending else 'asc'}")
         return narrower
 
     def limit(self, count: int) -> Self:
-        """At most so many rows."""
-        narrower = self._copy()
+        """At most so many rows. Errors: QueryInvalid."""
+        if count < 0:
+            raise QueryInvalid(f"A limit of {count} rows makes no sense.")
+        narrower = self._with()
         narrower._limit = count
         return narrower
 
+    def __iter__(self) -> Iterator[Row]:
+        """The rows one by one, with typed values; as they are when the first is read."""
+        attributes = self._entity.attributes
+        names, converters = [a.name for a in attributes], [from_column(a) for a in attributes]
+        order = f" order by {', '.join(self._order)}" if self._order else ""
+        limit = f" limit {self._limit}" if self._limit is not None else ""
+        for row in self._select(", ".join(quoted(name) for name in names), order + limit):
+            yield {n: None if v is None else convert(v) for n, convert, v in zip(names, converters, row, strict=True)}
+
     def all(self) -> list[Row]:
         """The rows, with typed values."""
-        names = [a.name for a in self._entity.attributes]
-        converters = [from_column(a) for a in self._entity.attributes]
-        columns = ", ".join(quoted(name) for name in names)
-        order = f" order by {', '.join(self._order)}" if self._order else ""
-        limit = f" limit {int(self._limit)}" if self._limit is not None else ""
-        cursor = self._store.connection.execute(
-            f"select {columns} from {quoted(self._entity.name)}{self._filter()}{order}{limit}", self._parameters
-        )
-        return [
-            {n: None if v is None else convert(v) for n, convert, v in zip(names, converters, row, strict=True)}
-            for row in cursor
-        ]
+        return list(self)
 
     def first(self) -> Row | None:
         """The first row, if there is one."""
-        rows = self.limit(1).all()
-        return rows[0] if rows else None
+        return next(iter(self.limit(1)), None)
 
     def count(self) -> int:
-        """How many rows."""
-        query = f"select count(*) from {quoted(self._entity.name)}{self._filter()}"
-        for (count,) in self._store.connection.execute(query, self._parameters):
-            return int(count)
-        return 0
+        """How many rows; a limit does not count."""
+        return int(next(self._select("count(*)"))[0])
 
     def get(self, *key: object) -> Row | None:
         """The row with this key, one value a key attribute. Errors: QueryInvalid."""
@@ -119,12 +97,19 @@ class Table:
             found = found.where(name, "=", value)
         return found.first()
 
-    def _filter(self) -> str:
-        return f" where {' and '.join(self._conditions)}" if self._conditions else ""
+    def _select(self, columns: str, tail: str = "") -> Iterator[tuple[Any, ...]]:
+        where = f" where {' and '.join(self._conditions)}" if self._conditions else ""
+        query = f"select {columns} from {quoted(self._entity.name)}{where}{tail}"
+        with readable_failures():
+            try:
+                yield from self._store.connection.execute(query, self._parameters)
+            except (apsw.SQLError, apsw.TooBigError, apsw.RangeError) as error:
+                raise QueryInvalid(f"The query cannot be run: {error}.") from error
 
-    def _copy(self) -> Self:
+    def _with(self, condition: str = "", *parameters: Any) -> Self:
         other = type(self)(self._store, self._entity)
-        other._conditions, other._parameters = [*self._conditions], [*self._parameters]
+        other._conditions = [*self._conditions, condition] if condition else [*self._conditions]
+        other._parameters = [*self._parameters, *parameters]
         other._order, other._limit = [*self._order], self._limit
         return other
 
@@ -136,14 +121,20 @@ class Table:
             raise QueryInvalid(f"{self._entity.name} has no attribute {name!r}.", hint=hint)
         return attribute
 
-    def _expression(self, attribute: ClientAttribute) -> str:
-        is_decimal = attribute.type in {AttributeType.DECIMAL, AttributeType.MONEY}
-        name = quoted(attribute.name)
-        return f"cast({name} as real)" if is_decimal and not is_numeric(attribute) else name
 
-    def _bound(self, attribute: ClientAttribute, value: object) -> Any:
-        is_decimal = attribute.type in {AttributeType.DECIMAL, AttributeType.MONEY}
-        try:
-            return float(Decimal(str(value))) if is_decimal and value is not None else to_column(attribute, value)
-        except (ValueError, ArithmeticError) as error:
-            raise QueryInvalid(f"{value!r} cannot be compared with {attribute.name}: {error}.") from error
+def _comparable(attribute: ClientAttribute) -> str:
+    """The column as it compares and sorts: a fraction of a second after the whole one, a long decimal as a number."""
+    name = quoted(attribute.name)
+    if attribute.type is AttributeType.DATETIME:
+        return f"rtrim({name}, 'Z')"
+    return f"cast({name} as real)" if is_decimal(attribute) and not is_narrow(attribute) else name
+
+
+def _bound(attribute: ClientAttribute, value: object) -> Any:
+    try:
+        return to_column(attribute, value)
+    except (ValueError, ArithmeticError) as error:
+        raise QueryInvalid(
+            f"{value!r} cannot be compared with {attribute.name}: {error}.",
+            hint=f"{attribute.name} is of type {attribute.type.value}.",
+        ) from error

@@ -22,15 +22,33 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def is_numeric(attribute: ClientAttribute) -> bool:
-    """A decimal whose every value a double keeps exactly: it compares and sums in SQL, and comes back exact."""
-    is_decimal = attribute.type in {AttributeType.DECIMAL, AttributeType.MONEY}
-    return is_decimal and attribute.scale is not None and (attribute.precision or 99) <= EXACT_DIGITS
+def is_decimal(attribute: ClientAttribute) -> bool:
+    """A number that must come back with exactly its digits."""
+    return attribute.type in {AttributeType.DECIMAL, AttributeType.MONEY}
+
+
+def is_narrow(attribute: ClientAttribute) -> bool:
+    """A decimal whose every value a double keeps exactly."""
+    return is_decimal(attribute) and attribute.scale is not None and (attribute.precision or 99) <= EXACT_DIGITS
 
 
 def column_type(attribute: ClientAttribute) -> str:
-    """The declared type of a column; decimals too long for a double stay text."""
-    return "DECIMAL" if is_numeric(attribute) else _SQLITE_TYPE.get(attribute.type, "TEXT")
+    """The declared type of a column. A wide decimal's has none, so that SQLite leaves each value as `stored` says."""
+    if is_decimal(attribute):
+        return "DECIMAL" if is_narrow(attribute) else ""
+    return _SQLITE_TYPE.get(attribute.type, "TEXT")
+
+
+def stored(attribute: ClientAttribute, place: int) -> str:
+    """How the parameter at `place` is stored.
+
+    A wide decimal is a number where a double or a 64-bit integer keeps it exactly - in practice always, so that SQL
+    compares and sums it - and text beyond. Sixteen characters without the sign are fifteen digits and a point.
+    """
+    if not is_decimal(attribute) or is_narrow(attribute):
+        return f"?{place}"
+    fits = f"length(ltrim(?{place}, '-')) <= {EXACT_DIGITS + 1} and ?{place} not glob '*[^-.0-9]*'"
+    return f"case when {fits} then cast(?{place} as numeric) else ?{place} end"
 
 
 def migrate(connection: apsw.Connection, before: ClientModel, after: ClientModel) -> None:
@@ -50,7 +68,9 @@ def migrate(connection: apsw.Connection, before: ClientModel, after: ClientModel
 
 def create(connection: apsw.Connection, entity: ClientEntity) -> None:
     """Make an entity's table, its key and an index on each lookup."""
-    columns = [f"{quoted(a.name)} {column_type(a)}" for a in entity.attributes]
+    columns = [
+        f"{quoted(a.name)} {column_type(a)}{' not null' if a.name in entity.key else ''}" for a in entity.attributes
+    ]
     key = ", ".join(quoted(name) for name in entity.key)
     connection.execute(f"create table {quoted(entity.name)} ({', '.join(columns)}, unique ({key}))")
     for attribute in entity.attributes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from satchel.device.folder import DeviceFolder
-from satchel.device.schema import column_type, quoted
+from satchel.device.schema import quoted
 from satchel.device.store import Enrolment, Store
 
 
@@ -16,7 +16,7 @@ class TableStatus(msgspec.Struct, frozen=True):
     label: str
     rows: int
     columns: dict[str, str]
-    """Declared SQLite type by column."""
+    """Type of the attribute by column."""
 
 
 class DeviceStatus(msgspec.Struct, frozen=True):
@@ -63,4 +63,4 @@ def _table(store: Store, name: str) -> TableStatus:
     rows = 0
     for (count,) in store.connection.execute(f"select count(*) from {quoted(name)}"):
         rows = int(count)
-    return TableStatus(name, entity.label, rows, {a.name: column_type(a) for a in entity.attributes})
+    return TableStatus(name, entity.label, rows, {a.name: a.type.value for a in entity.attributes})

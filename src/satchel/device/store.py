@@ -14,7 +14,7 @@ import apsw
 import msgspec
 
 from satchel.device.key import CIPHER, DeviceKey
-from satchel.errors import DataFolderUnusable, DeviceKeyWrong
+from satchel.errors import CopyDiverged, DataFolderUnusable, DeviceKeyWrong, StoreBusy
 from satchel.model.client_model import ClientModel
 
 _CACHE_KIB = 64 * 1024
@@ -23,7 +23,7 @@ _WAL_BYTES = 64 * 1024 * 1024
 _BUSY_MILLISECONDS = 10_000
 _STATE = """
 create table if not exists _satchel_state (name text primary key, value text) without rowid;
-create table if not exists _satchel_kept (entity text, key text, primary key (entity, key)) without rowid;
+create table if not exists _satchel_seen (entity text, row integer, primary key (entity, row)) without rowid;
 """
 
 
@@ -48,15 +48,15 @@ class Store:
     def __init__(self, path: Path, key: DeviceKey | None, *, is_read_only: bool = False) -> None:
         """Open the database; a new one is made unless read only. Errors: DeviceKeyWrong, DataFolderUnusable."""
         mode = apsw.SQLITE_OPEN_READONLY if is_read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-        try:
+        with readable_failures():
             self.connection = apsw.Connection(str(path), flags=mode)
-            self.connection.set_busy_timeout(_BUSY_MILLISECONDS)
-            self._unlock(key)
-            self._prepare(is_read_only=is_read_only)
-        except apsw.NotADBError as error:
-            raise DeviceKeyWrong from error
-        except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.FullError) as error:
-            raise DataFolderUnusable(f"The device's database {path} cannot be used: {error}.") from error
+            try:
+                self.connection.set_busy_timeout(_BUSY_MILLISECONDS)
+                self._unlock(key)
+                self._prepare(is_read_only=is_read_only)
+            except BaseException:
+                self.connection.close()
+                raise
 
     def close(self) -> None:
         """Close the connection."""
@@ -64,22 +64,16 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[apsw.Connection]:
-        """A write transaction. Errors: DataFolderUnusable where the disk is full; nothing is written then."""
-        try:
+        """A write transaction: all of it or nothing. Errors: as `readable_failures`."""
+        with readable_failures():
             self.connection.execute("begin immediate")
             try:
                 yield self.connection
+                self.connection.execute("commit")
             except BaseException:
                 if not self.connection.get_autocommit():
                     self.connection.execute("rollback")
                 raise
-            self.connection.execute("commit")
-        except (apsw.FullError, apsw.IOError) as error:
-            if not self.connection.get_autocommit():
-                self.connection.execute("rollback")
-            raise DataFolderUnusable(
-                "The device's disk is full.", hint="Free some space and sync again; nothing is lost."
-            ) from error
 
     def get(self, name: str) -> str | None:
         """A value of the state."""
@@ -122,3 +116,26 @@ class Store:
         self.connection.pragma("wal_autocheckpoint", _WAL_PAGES)
         self.connection.pragma("journal_size_limit", _WAL_BYTES)
         self.connection.execute(_STATE)
+
+
+@contextmanager
+def readable_failures() -> Iterator[None]:
+    """Turns what can go wrong with a database file into our errors. Errors: DeviceKeyWrong, DataFolderUnusable,
+    StoreBusy, CopyDiverged (the file is damaged)."""
+    try:
+        yield
+    except apsw.NotADBError as error:
+        raise DeviceKeyWrong from error
+    except apsw.FullError as error:
+        raise DataFolderUnusable(
+            "The device's disk is full.", hint="Free some space and sync again; nothing is lost."
+        ) from error
+    except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError, apsw.IOError) as error:
+        raise DataFolderUnusable(f"The device's database cannot be read or written: {error}.") from error
+    except (apsw.BusyError, apsw.LockedError) as error:
+        raise StoreBusy("Another program holds the device's database.") from error
+    except apsw.CorruptError as error:
+        raise CopyDiverged(
+            "The device's database is damaged.",
+            hint="Delete its folder and enroll anew; nothing at the server is lost.",
+        ) from error

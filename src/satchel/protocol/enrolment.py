@@ -7,14 +7,16 @@ proxies never send.
 from __future__ import annotations
 
 import re
-from urllib.parse import parse_qs, quote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qs, quote, urlencode, urlsplit
 
 import msgspec
 
 from satchel.errors import InputInvalid
 
 _PATH = "/enroll"
-_FINGERPRINT = re.compile(r"^[0-9a-f]{64}$")
+_ORGANIZATION = re.compile(r"[a-z0-9][a-z0-9-]*")
+_CODE = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,199}")
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
 class EnrolmentLink(msgspec.Struct, frozen=True):
@@ -35,16 +37,33 @@ def format_link(server_url: str, organization: str, code: str, ca_fingerprint: s
 
 def parse_link(link: str) -> EnrolmentLink:
     """The reverse. Errors: InputInvalid."""
-    parts = urlsplit(link.strip())
-    values = {name: found[0] for name, found in parse_qs(parts.fragment).items()}
-    is_whole = parts.scheme == "https" and parts.hostname and parts.path.endswith(_PATH)
-    if not is_whole or not values.get("org") or not values.get("code"):
+    try:
+        parts = urlsplit(link.strip())
+        is_address = _is_address(parts)
+    except ValueError:
+        is_address = False
+    values = {name: found[0] for name, found in parse_qs(parts.fragment).items()} if is_address else {}
+    organization, code = values.get("org", ""), values.get("code", "")
+    if not _ORGANIZATION.fullmatch(organization) or not _CODE.fullmatch(code):
         raise InputInvalid(
             "This is not an enrolment link.",
             hint="Paste the whole line that your administrator gave you, in quotes: 'https://.../enroll#org=...&code=...'",
         )
-    fingerprint = values.get("ca")
-    if fingerprint is not None and not _FINGERPRINT.match(fingerprint):
+    fingerprint = values["ca"].lower() if "ca" in values else None
+    if fingerprint is not None and not _FINGERPRINT.fullmatch(fingerprint):
         raise InputInvalid("The enrolment link is damaged: its ca= part is not a fingerprint.")
     server_url = f"https://{parts.netloc}{parts.path.removesuffix(_PATH)}"
-    return EnrolmentLink(server_url, values["org"], values["code"], fingerprint)
+    return EnrolmentLink(server_url, organization, code, fingerprint)
+
+
+def _is_address(parts: SplitResult) -> bool:
+    """An https address without a user; reading an impossible port raises ValueError."""
+    is_port_possible = parts.port is None or parts.port > 0
+    has_user = parts.username is not None or parts.password is not None
+    return (
+        parts.scheme == "https"
+        and bool(parts.hostname)
+        and is_port_possible
+        and not has_user
+        and parts.path.endswith(_PATH)
+    )

@@ -1,10 +1,10 @@
-"""Reading a sync answer: compressed chunks become lines, with bounded memory."""
+"""Reading a sync answer: compressed chunks become lines. Memory is bounded, whatever the other side sends."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, cast
 
 import msgspec
 import zstandard
@@ -13,16 +13,11 @@ from satchel.errors import ProtocolBroken
 from satchel.protocol.messages import Line
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
+_PIECE_BYTES = 256 * 1024  # what is decompressed at once, so that a small chunk cannot become gigabytes
+_WINDOW_BYTES = 16 * 1024 * 1024  # zstd's levels up to 19 need 8 MB
 _GZIP_WINDOW = 31
 _DECODER = msgspec.json.Decoder(Line)
-
-
-class Decompressor(Protocol):
-    """Takes chunks as they come from the network."""
-
-    def decompress(self, data: bytes, /) -> bytes:
-        """What can be decoded so far."""
-        ...
+_UNREADABLE = (zstandard.ZstdError, zlib.error, msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def read_lines(chunks: Iterable[bytes], content_encoding: str) -> Iterator[Line]:
@@ -30,12 +25,11 @@ def read_lines(chunks: Iterable[bytes], content_encoding: str) -> Iterator[Line]
 
     A last line without its line end is dropped: the connection broke in the middle of it.
     """
-    decompressor = _decompressor(content_encoding)
     pending: list[bytes] = []
     pending_bytes = 0
     try:
-        for chunk in chunks:
-            *whole, rest = decompressor.decompress(chunk).split(b"\n")
+        for piece in _decompressor(content_encoding)(chunks):
+            *whole, rest = piece.split(b"\n")
             for part in whole:
                 yield _DECODER.decode(b"".join((*pending, part)))
                 pending, pending_bytes = [], 0
@@ -43,31 +37,45 @@ def read_lines(chunks: Iterable[bytes], content_encoding: str) -> Iterator[Line]
             pending_bytes += len(rest)
             if pending_bytes > MAX_LINE_BYTES:
                 raise ProtocolBroken("A line of the server's answer is too long.")
-    except (zstandard.ZstdError, zlib.error, msgspec.DecodeError) as error:
+    except _UNREADABLE as error:
         raise ProtocolBroken("The server's answer cannot be read.") from error
 
 
-def _decompressor(content_encoding: str) -> Decompressor:
+def _decompressor(content_encoding: str) -> Callable[[Iterable[bytes]], Iterator[bytes]]:
     match content_encoding.strip().lower():
         case "zstd":
-            return _Zstd()
+            return _unzstd
         case "gzip":
-            return zlib.decompressobj(_GZIP_WINDOW)
+            return _gunzip
         case "" | "identity":
-            return _Identity()
+            return iter
     raise ProtocolBroken(f"The server's answer is encoded as {content_encoding!r}, which was not asked for.")
 
 
-class _Zstd:
+def _unzstd(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Several frames, one after another, are one stream (RFC 8878, section 3.1)."""
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES)
+    source = cast("IO[bytes]", _Chunks(chunks))
+    with decompressor.stream_reader(source, read_across_frames=True, closefd=False) as stream:
+        while piece := stream.read1(_PIECE_BYTES):
+            yield piece
 
-    def __init__(self) -> None:
-        self._frame = zstandard.ZstdDecompressor().decompressobj(read_across_frames=True)
 
-    def decompress(self, data: bytes, /) -> bytes:
-        return self._frame.decompress(data)
+def _gunzip(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    stream = zlib.decompressobj(_GZIP_WINDOW)
+    for chunk in chunks:
+        waiting = chunk
+        while waiting:
+            yield stream.decompress(waiting, _PIECE_BYTES)
+            waiting = stream.unconsumed_tail
 
 
-class _Identity:
-    def decompress(self, data: bytes, /) -> bytes:
-        return data
+class _Chunks:
+    """An iterator in the form that zstandard reads from: each read gives the next chunk, however long."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+
+    def read(self, size: int = -1) -> bytes:
+        """The next chunk; an empty one would read as the end."""
+        return next((chunk for chunk in self._chunks if chunk), b"")

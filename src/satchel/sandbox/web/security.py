@@ -1,0 +1,96 @@
+"""Who calls and what they may: the application user sees all; a user on whose behalf it acts, what their roles allow.
+
+Source: powerapps-docs, developer/data-platform/security-concepts.md, webapi/impersonate-another-user-web-api.md.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from satchel.sandbox.data.store import Store
+from satchel.sandbox.schema.kinds import Entity
+from satchel.sandbox.web.answers import ODataError, Request
+
+BASIC, LOCAL, DEEP, GLOBAL = 1, 2, 4, 8
+_DEPTH = """
+select max(p.privilegedepthmask) from roleprivileges p join privilege v on v.privilegeid = p.privilegeid
+where v.name = ?1 and p.roleid in (
+    select roleid from systemuserroles where systemuserid = ?2
+    union select r.roleid from teamroles r join teammembership m on m.teamid = r.teamid where m.systemuserid = ?2)
+"""
+_SUBTREE = """
+t.owningbusinessunit in (with recursive unit(id) as (
+    select businessunitid from systemuser where systemuserid = ?
+    union select b.businessunitid from businessunit b join unit u on b.parentbusinessunitid = u.id) select id from unit)
+"""
+_OWN = "(t.ownerid = ? or t.ownerid in (select teamid from teammembership where systemuserid = ?))"
+_UNIT = "t.owningbusinessunit = (select businessunitid from systemuser where systemuserid = ?)"
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who a request counts for."""
+
+    application: str
+    user: str | None = None
+    """The user on whose behalf the application acts; None: itself."""
+
+    @property
+    def id(self) -> str:
+        """The user whose name stands on what is written."""
+        return self.user or self.application
+
+
+def caller_of(store: Store, application: str, request: Request) -> Caller:
+    """Who the request counts for, by `CallerObjectId` or `MSCRMCallerID`. Errors: ODataError 403."""
+    by_object, by_user = request.headers.get("callerobjectid"), request.headers.get("mscrmcallerid")
+    if not by_object and not by_user:
+        return Caller(application)
+    column = "azureactivedirectoryobjectid" if by_object else "systemuserid"
+    wanted = (by_object or by_user or "").strip().lower()
+    found = store.rows(f"select systemuserid, isdisabled from systemuser where {column} = ?", (wanted,))
+    if not found:
+        raise ODataError(403, "0x80040220", f"The user with id {wanted[:60]} was not found in the organization.")
+    if found[0][1]:
+        raise ODataError(403, "0x80040225", f"The user with id {wanted[:60]} is disabled.")
+    return Caller(application, found[0][0])
+
+
+def readable(store: Store, caller: Caller, entity: Entity) -> tuple[str, list[object]]:
+    """The condition (alias t) for rows the caller may read. Errors: ODataError 403 where there are none at all."""
+    return _condition(store, caller, entity, "Read")
+
+
+def require(store: Store, caller: Caller, entity: Entity, right: str, key: str | None = None) -> None:
+    """Refuse what the caller may not do to the entity, or to one of its rows. Errors: ODataError 403."""
+    condition, values = _condition(store, caller, entity, right)
+    if key is None or condition == "1":
+        return
+    row = store.value(f'select 1 from "{entity.name}" t where t."{entity.key}" = ? and {condition}', [key, *values])
+    if row is None:
+        raise ODataError(
+            403,
+            "0x80040220",
+            f"Principal user (Id={caller.id}) is missing {_privilege(entity, right)} privilege on the row.",
+        )
+
+
+def _condition(store: Store, caller: Caller, entity: Entity, right: str) -> tuple[str, list[object]]:
+    if caller.user is None:
+        return "1", []
+    depth = store.value(_DEPTH, (_privilege(entity, right), caller.user))
+    if depth is None:
+        raise ODataError(
+            403, "0x80040220", f"Principal user (Id={caller.user}) is missing {_privilege(entity, right)} privilege."
+        )
+    if depth >= GLOBAL or not entity.is_user_owned:
+        return "1", []
+    own: list[object] = [caller.user, caller.user]
+    if depth >= DEEP:
+        return f"({_SUBTREE} or {_OWN})", [caller.user, *own]
+    if depth >= LOCAL:
+        return f"({_UNIT} or {_OWN})", [caller.user, *own]
+    return _OWN, own
+
+
+def _privilege(entity: Entity, right: str) -> str:
+    return f"prv{right}{entity.schema_name}"
