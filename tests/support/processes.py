@@ -133,12 +133,13 @@ class Sandbox:
         """Keys that the source itself says a user may have."""
         return set(self.get("/sandbox/visible", user=user, entity=entity, scope=scope))
 
-    def rows(self, set_name: str, **parameters: str) -> list[dict[str, Any]]:
+    def rows(self, set_name: str, prefer: str = "", **parameters: str) -> list[dict[str, Any]]:
         """All rows of an entity set, as the source gives them."""
         found: list[dict[str, Any]] = []
         url: str | None = f"/api/data/v9.2/{set_name}"
+        headers = {"Prefer": prefer} if prefer else {}
         while url:
-            page = self._send("GET", url, params=parameters if not found else None).json()
+            page = self._send("GET", url, params=parameters if not found else None, headers=headers).json()
             found += page["value"]
             url = page.get("@odata.nextLink")
         return found

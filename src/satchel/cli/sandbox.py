@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import signal
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from satchel.sandbox.web.faults import Limits
 from satchel.telemetry import log as logs
 
 EPILOG = """\b
-It speaks the Dataverse Web API below /api/data/v9.2/; docs/reference/sandbox.md says what it leaves out. With Satchel up:
+It speaks the Dataverse Web API below /api/data/v9.2/; docs/reference/sandbox.md has more. With Satchel up:
   satchel org add contoso --source URL --token-url TOKEN_URL --client-id satchel \\
       --client-secret-file FILE --profile examples/field-service.toml
 """
@@ -94,8 +95,7 @@ async def _serve(server: Server, host: str, port: int, ready: dict[str, Any], *,
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     serving = asyncio.ensure_future(server.serve())
-    while not await asyncio.to_thread(_accepts, host, port):
-        await asyncio.sleep(0.01)
+    await asyncio.to_thread(_wait_until_it_accepts, host, port)
     if as_json:
         print_json_line(ready)
     else:
@@ -142,9 +142,10 @@ def _free_port(host: str, port: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def _accepts(host: str, port: int) -> bool:
-    try:
-        with socket.create_connection((host, port), timeout=1):
-            return True
-    except OSError:
-        return False
+def _wait_until_it_accepts(host: str, port: int) -> None:
+    while True:
+        try:
+            with socket.create_connection((host, port), timeout=1):
+                return
+        except OSError:
+            time.sleep(0.01)

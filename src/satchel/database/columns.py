@@ -51,6 +51,11 @@ def column_name(attribute: str) -> str:
     return _identifier("_" + attribute if attribute.startswith("_") else attribute)
 
 
+def wire_column(attribute: Attribute) -> str:
+    """The attribute's property in a page, as PostgreSQL can name it: at most 63 bytes."""
+    return _identifier(attribute.wire_name)
+
+
 def column(attribute: str, *, of: str | None = None) -> sql.Identifier:
     """The attribute's column, qualified by a table alias where one is given."""
     name = column_name(attribute)

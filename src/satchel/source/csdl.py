@@ -44,7 +44,6 @@ class EntityType(msgspec.Struct):
 
     name: str
     base: str | None = None
-    is_abstract: bool = False
     key: list[str] = []
     properties: list[Property] = []
     navigations: list[Navigation] = []
@@ -77,10 +76,9 @@ class Csdl(msgspec.Struct, dict=True):
             yield found
             name = found.base or ""
 
-    def concrete_types(self, name: str) -> Sequence[str]:
-        """The type itself, or where it is abstract all concrete ones that derive from it."""
-        declared = self.types.get(name)
-        return self._derived.get(name, ()) if declared is not None and declared.is_abstract else (name,)
+    def types_with_rows(self, name: str) -> Sequence[str]:
+        """The type itself where it has an entity set, else all those that derive from it and have one."""
+        return (name,) if name in self.sets_by_type else self._derived.get(name, ())
 
     @cached_property
     def sets_by_type(self) -> Mapping[str, Sequence[str]]:
@@ -100,7 +98,7 @@ class Csdl(msgspec.Struct, dict=True):
     def _derived(self) -> Mapping[str, Sequence[str]]:
         found: dict[str, list[str]] = defaultdict(list)
         for declared in self.types.values():
-            if not declared.is_abstract:
+            if declared.name in self.sets_by_type:
                 for ancestor in self.lineage(declared.base or ""):
                     found[ancestor.name].append(declared.name)
         return found

@@ -92,8 +92,7 @@ class CsdlReader:
 
     def _entity_type(self, attributes: dict[str, str]) -> None:
         name = f"{self._namespace}.{attributes['Name']}"
-        is_abstract = attributes.get("Abstract") == "true"
-        self._type = EntityType(name=name, base=attributes.get("BaseType"), is_abstract=is_abstract)
+        self._type = EntityType(name=name, base=attributes.get("BaseType"))
         self._csdl.types[name] = self._type
         self._targets[-1] = name
 

@@ -19,6 +19,9 @@ from satchel.source.metadata import Shape, attribute_of, modified_attribute_of, 
 LOOKUP_TYPE_ANNOTATION = "Microsoft.Dynamics.CRM.lookuplogicalname"
 
 _LOOKUP = re.compile(r"^_(.+)_value$")
+_PRINCIPAL = ".principal"
+_OWNERS = ("systemuser", "team")
+"""What a principal is, where the metadata does not say which types derive from it."""
 _TYPE_SUFFIX = "type"
 _TYPE_LENGTH = 64
 
@@ -86,5 +89,8 @@ def _lookup(
 
 def _targets(csdl: Csdl, navigations: Sequence[Navigation]) -> tuple[str, ...]:
     """Logical names of the entities that the navigations lead to."""
-    types = dict.fromkeys(concrete for n in navigations for concrete in csdl.concrete_types(n.target))
-    return tuple(name.rpartition(".")[2] for name in types if name in csdl.sets_by_type)
+    types = dict.fromkeys(name for n in navigations for name in csdl.types_with_rows(n.target))
+    names = tuple(name.rpartition(".")[2] for name in types)
+    if not names and any(n.target.endswith(_PRINCIPAL) for n in navigations):
+        return _OWNERS
+    return names

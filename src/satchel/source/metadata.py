@@ -158,8 +158,8 @@ def _target_sets(csdl: Csdl, entity_set: EntitySet, navigations: Iterable[Naviga
         if bound is not None:
             targets[bound.rpartition("/")[2]] = None
             continue
-        for concrete in csdl.concrete_types(navigation.target):
-            targets |= dict.fromkeys(csdl.sets_by_type.get(concrete, ()))
+        for name in csdl.types_with_rows(navigation.target):
+            targets |= dict.fromkeys(csdl.sets_by_type[name])
     return tuple(name for name in targets if name in csdl.sets)
 
 

@@ -13,7 +13,7 @@ import msgspec
 import psycopg
 from psycopg import sql
 
-from satchel.database.columns import column, key_columns, postgres_type, table
+from satchel.database.columns import column, key_columns, postgres_type, table, wire_column
 from satchel.database.pool import Connection
 from satchel.model.ids import Key
 from satchel.model.metadata import Entity
@@ -40,6 +40,7 @@ async def stage_rows(connection: Connection, entity: Entity, rows: bytes) -> int
     """
     if b"\\u0000" in rows:
         rows = _NUL.sub(_REPLACEMENT, rows)
+    rows = _with_short_names(entity, rows)
     try:
         async with connection.transaction():
             cursor = await connection.execute(_upsert(entity), {"rows": rows.decode()})
@@ -70,6 +71,17 @@ async def unusable_count(connection: Connection, entity: str) -> int:
     cursor = await connection.execute("select count(*) from satchel.unusable_row where entity = %s", [entity])
     row = await cursor.fetchone()
     return int(row[0]) if row else 0
+
+
+def _with_short_names(entity: Entity, rows: bytes) -> bytes:
+    """Properties whose names PostgreSQL would cut off get short ones (annotations of lookups are that long)."""
+    for attribute in entity.attributes:
+        short = wire_column(attribute)
+        if short != attribute.wire_name:
+            # Inside of a JSON string a quote stands behind a backslash, so only a property's name can match.
+            name = re.escape(attribute.wire_name.encode())
+            rows = re.sub(rb'"' + name + rb'"(?=\s*:)', b'"' + short.encode() + b'"', rows)
+    return rows
 
 
 async def _stage_halves(connection: Connection, entity: Entity, rows: bytes, error: psycopg.Error) -> int:
@@ -104,7 +116,7 @@ def _upsert_text(entity_json: bytes) -> sql.Composed:
     names = [column(a.name) for a in attributes]
     data = [column(a.name) for a in attributes if a.name not in entity.key]
     listed = sql.SQL(", ").join
-    declared = [sql.SQL("{} {}").format(sql.Identifier(a.wire_name), postgres_type(a)) for a in attributes]
+    declared = [sql.SQL("{} {}").format(sql.Identifier(wire_column(a)), postgres_type(a)) for a in attributes]
     stored = listed([sql.SQL("t.{}").format(name) for name in data] or _NOTHING)
     given = listed([sql.SQL("i.{}").format(name) for name in data] or _NOTHING)
     return _UPSERT.format(

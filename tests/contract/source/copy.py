@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ class Copy:
         self.rows: dict[Key, dict[str, Any]] = {}
         self.watermark: Watermark | None = None
         self.started_over = 0
+        self.between_pages: Callable[[], object] = lambda: None
 
     async def pull(self, page_size: int = 100) -> None:
         """Bring the copy up to date, however often the source is busy, down or has forgotten us."""
@@ -36,21 +38,31 @@ class Copy:
                 return
 
     async def reconcile(self, page_size: int = 100) -> None:
-        """Drop rows whose keys the source no longer has."""
+        """Compare keys; rows that only one side has are asked for one by one before they are believed to be gone."""
         there = {key async for keys in self.source.keys(self.entity, page_size) for key in keys}
-        self.rows = {key: row for key, row in self.rows.items() if key in there}
+        doubtful = sorted(there ^ self.rows.keys())
+        for start in range(0, len(doubtful), 100):
+            keys = doubtful[start : start + 100]
+            page = await self.source.rows(self.entity, keys)
+            for key in keys:
+                self.rows.pop(key, None)
+            self._keep(page.rows)
 
     async def _read(self, page_size: int) -> None:
         is_full_read = False
         async for page in self.source.changes(self.entity, self.watermark, page_size):
-            for row in msgspec.json.decode(page.rows):
-                self.rows[self._key(row)] = row
+            self._keep(page.rows)
             for key in page.removed:
                 self.rows.pop(key, None)
             self.watermark = page.watermark
             is_full_read = page.watermark.is_full_read
+            self.between_pages()
         if is_full_read:
             await self.reconcile(page_size)
+
+    def _keep(self, rows: bytes) -> None:
+        for row in msgspec.json.decode(rows):
+            self.rows[self._key(row)] = row
 
     def _key(self, row: dict[str, Any]) -> Key:
         attributes = [self.entity.attribute_by_name[name] for name in self.entity.key]

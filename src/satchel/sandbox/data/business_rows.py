@@ -86,11 +86,12 @@ class BusinessRows:
 
     def contacts(self) -> Iterator[Row]:
         """People; most of them work for an account."""
-        pick, keys, number = self._pick, self._keys, 0
+        pick, keys = self._pick, self._keys
         nobody: list[str | None] = [None]
-        about = [("account", keys.accounts)] * 16 + [("contact", keys.contacts), (None, nobody), (None, nobody)]
-        for key in keys.contacts:
-            number += 1
+        about: list[tuple[str | None, Sequence[str | None]]] = [
+            *[("account", keys.accounts)] * 16, ("contact", keys.contacts), (None, nobody), (None, nobody)
+        ]  # fmt: skip
+        for number, key in enumerate(keys.contacts, 1):
             first, last = pick(words.FIRST_NAMES), pick(words.LAST_NAMES)
             city, country, *_ = pick(words.PLACES)
             target, candidates = about[int(self._random() * len(about))]
@@ -122,10 +123,9 @@ class BusinessRows:
 
     def incidents(self) -> Iterator[Row]:
         """Cases of accounts and contacts."""
-        pick, keys, number = self._pick, self._keys, 0
+        pick, keys = self._pick, self._keys
         states = ((0, 1), (0, 2), (0, 4), (1, 5), (1, 5), (1, 1000), (2, 6))
-        for key in keys.incidents:
-            number += 1
+        for number, key in enumerate(keys.incidents, 1):
             is_account = self._random() < 0.6
             state, status = pick(states)
             yield {

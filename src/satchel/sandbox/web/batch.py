@@ -23,7 +23,7 @@ Execute = Callable[[Request], Answer]
 Part = tuple[Mapping[str, str], bytes]
 
 
-class _ChangeSetFailed(Exception):  # noqa: N818
+class _ChangeSetFailed(Exception):
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
 
@@ -51,7 +51,7 @@ def answer_batch(store: Store, request: Request, execute: Execute) -> Answer:
 
 def _single(outer: Request, part: Part, execute: Execute) -> tuple[bytes, bool]:
     answer = _executed(_request(outer, part, {}), execute)
-    return _encoded(answer, part[0].get("content-id")), answer.status < 400  # noqa: PLR2004
+    return _encoded(answer, part[0].get("content-id")), answer.status < 400
 
 
 def _change_set(store: Store, outer: Request, parts: list[Part], execute: Execute) -> tuple[bytes, bool]:
@@ -68,7 +68,7 @@ def _change_set(store: Store, outer: Request, parts: list[Part], execute: Execut
                         ODataError(400, "0x80060888", "A change set cannot contain GET requests.").answer()
                     )
                 answer = _executed(request, execute)
-                if answer.status >= 400:  # noqa: PLR2004
+                if answer.status >= 400:
                     raise _ChangeSetFailed(answer)
                 content_id = part[0].get("content-id")
                 answers.append((answer, content_id))
@@ -91,7 +91,7 @@ def _request(outer: Request, part: Part, references: Mapping[str, str]) -> Reque
     headers, content = part
     start, fields, body = _split_http(content)
     words = start.split(" ")
-    if len(words) < 2:  # noqa: PLR2004
+    if len(words) < 2:
         raise ODataError(400, "0x80060888", "A part of the batch is no HTTP request.")
     url = _resolved(words[1], references)
     for content_id, reference in references.items():

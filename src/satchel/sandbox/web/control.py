@@ -137,7 +137,8 @@ class Control:
         if not after.isdigit():
             raise ODataError(400, "0x0", "after is a number.")
         rows = self._store.rows(
-            "select n, time, user, entity, key, operation, attributes, request from _audit where n > ? order by n limit 5000",
+            "select n, time, user, entity, key, operation, attributes, request from _audit"
+            " where n > ? order by n limit 5000",
             (int(after),),
         )
         names = ("n", "time", "user", "entity", "key", "operation", "attributes", "request")

@@ -16,11 +16,12 @@ _HEAD = """<?xml version="1.0" encoding="utf-8"?>
   <edmx:DataServices>
     <Schema Namespace="Microsoft.Dynamics.CRM" Alias="mscrm" xmlns="http://docs.oasis-open.org/odata/ns/edm">
       <EntityType Name="crmbaseentity" Abstract="true" />
-      <EntityType Name="principal" BaseType="mscrm.crmbaseentity">
+      <EntityType Name="principal" BaseType="mscrm.crmbaseentity" Abstract="true">
         <Key><PropertyRef Name="ownerid" /></Key>
         <Property Name="ownerid" Type="Edm.Guid" />
       </EntityType>
 """
+_PRINCIPALS = ("systemuser", "team")
 _TAIL = """    </Schema>
   </edmx:DataServices>
 </edmx:Edmx>
@@ -37,9 +38,13 @@ def metadata_document(*, has_annotations: bool) -> bytes:
 
 
 def _entity_type(entity: Entity) -> str:
-    lines = [f'<EntityType Name="{entity.name}" BaseType="mscrm.crmbaseentity">']
-    lines.append(f'  <Key><PropertyRef Name="{entity.key}" /></Key>')
-    lines += [f"  {_property(column)}" for column in entity.columns]
+    # Users and teams are principals: key and owner property come from there, and `ownerid` leads to either.
+    is_principal = entity.name in _PRINCIPALS
+    base = "principal" if is_principal else "crmbaseentity"
+    lines = [f'<EntityType Name="{entity.name}" BaseType="mscrm.{base}">']
+    if not is_principal:
+        lines.append(f'  <Key><PropertyRef Name="{entity.key}" /></Key>')
+    lines += [f"  {_property(c)}" for c in entity.columns if not (is_principal and c.name == "ownerid")]
     for navigation, (column, targets) in entity.by_navigation.items():
         lines += _navigation(navigation, column, targets)
     lines.append("</EntityType>")

@@ -1,6 +1,6 @@
 """`EntityDefinitions`: the metadata as data. Source: powerapps-docs, webapi/query-metadata-web-api.md.
 
-Filtered with the operators that metadata allows (eq, ne, and, or, not, in), selected, and with attributes expanded or cast.
+Filtered with the operators that metadata allows (eq, ne, and, or, not, in), selected, attributes expanded or cast.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class Faults:
             raise ODataError(503, "0x80040216", "The service is down.")
         if self._random.random() < switches.throttle_probability:
             raise ODataError(
-                429, TOO_MANY_REQUESTS, "Number of requests exceeded the limit of 6000 over the time window of 300 seconds.",
+                429, TOO_MANY_REQUESTS, "Number of requests exceeded the limit of 6000 over the time window of 300 s.",
                 Retry_After=str(switches.retry_after_seconds),
             )  # fmt: skip
         if self._random.random() < switches.error_probability:

@@ -217,7 +217,7 @@ def _boolean(kind: str, text: str) -> int:
 
 def _moment(kind: str, text: str) -> str:
     value = _unquoted(text) if kind == "text" else text
-    return (value[:19] + "Z" if len(value) > 10 else value + "T00:00:00Z") if kind in {"moment", "text"} else _fail()  # noqa: PLR2004
+    return (value[:19] + "Z" if len(value) > 10 else value + "T00:00:00Z") if kind in {"moment", "text"} else _fail()
 
 
 def _date(kind: str, text: str) -> str:

@@ -154,8 +154,9 @@ class Reader:
         if not position.is_deleted:
             json = row_json(entity, columns, _wanted(request))
             rows = self._store.rows(
-                f'select t.versionnumber, {json} from "{entity.name}" t where t.versionnumber > ? and t.versionnumber <= ?'
-                f" and {visible} order by t.versionnumber limit {size}",
+                f'select t.versionnumber, {json} from "{entity.name}" t'
+                f" where t.versionnumber > ? and t.versionnumber <= ? and {visible}"
+                f" order by t.versionnumber limit {size}",
                 [position.version or position.since, upto, *values],
             )
             items = [row[1] for row in rows]

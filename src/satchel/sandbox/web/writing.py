@@ -154,8 +154,9 @@ class Writer:
         if column is None or column.is_lookup:
             raise ODataError(
                 400, "0x80048d19",
-                f"Error identified in Payload provided by the user for Entity :'{entity.set_name}'; an undeclared property "
-                f"'{name[:80]}' which only has property annotations in the payload but no property value was found.",
+                f"Error identified in Payload provided by the user for Entity :'{entity.set_name}'; an undeclared "
+                f"property '{name[:80]}' which only has property annotations in the payload "
+                "but no property value was found.",
             )  # fmt: skip
         if not column.is_writable and not (is_key and is_new):
             raise ODataError(400, "0x80040216", f"Attribute {name} of {entity.name} cannot be set.")
