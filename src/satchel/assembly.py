@@ -25,6 +25,7 @@ from satchel.identity.tokens import make_service_token
 from satchel.jobs.organization import OrganizationWork
 from satchel.jobs.provision import Intervals, ProvisioningWork
 from satchel.model.changes import Source, SourceInfo
+from satchel.model.metadata import Metadata
 from satchel.model.scope import Scope
 from satchel.provisioning.databases import StagingDatabases
 from satchel.provisioning.devices import Devices
@@ -127,10 +128,19 @@ class Rooms:
         source = self.source(connection)
         try:
             info = await source.check()
-            metadata = await source.metadata(entity_names(profile, connection.kind))
+            metadata = await _metadata(source, entity_names(profile, connection.kind))
         finally:
             await source.aclose()
         return info, compile_profile(profile, metadata, connection.kind)
+
+
+async def _metadata(source: Source, names: frozenset[str]) -> Metadata:
+    """These entities with details - and all others too where one is missing, so that the nearest name can be told."""
+    metadata = await source.metadata(names)
+    if names <= metadata.entity_by_name.keys():
+        return metadata
+    others = [e for e in (await source.metadata()).entities if e.name not in metadata.entity_by_name]
+    return Metadata((*metadata.entities, *others))
 
 
 @asynccontextmanager

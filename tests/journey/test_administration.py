@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from satchel.device import Device, DeviceKey
-from satchel.errors import CursorInvalid, EnrolmentRefused, TokenInvalid
+from satchel.errors import CursorInvalid, EnrolmentRefused, OrganizationUnknown, TokenInvalid
 from satchel.identity.keys import MasterKey
 from satchel.identity.tokens import make_service_token
 from satchel.settings.load import load
@@ -95,7 +95,7 @@ def test_the_secret_is_nowhere_in_clear(running: Satchel, source: Sandbox) -> No
         (["org", "block", "contoso", "nothing"], "no device"),
         (["up"], "runs already"),
         (["nonsense"], "No such command"),
-        (["device", "enroll", "no-link", "--folder", "/tmp/none-such"], "not an enrolment link"),
+        (["device", "enroll", "no-link", "--folder", "/proc/none"], "not an enrolment link"),
     ],
 )
 def test_a_wrong_argument_is_told_with_status_2(arguments: list[str], words: str, running: Satchel) -> None:
@@ -243,9 +243,8 @@ def test_another_profile_changes_what_devices_hold(device: Device, running: Satc
 
     wait_for(lambda: device.sync() and set(device.model.entity_by_name) == {"contact"}, "the narrow model")
     assert [a.name for a in device.model.entity_by_name["contact"].attributes] == ["contactid", "fullname"]
-    assert {row["name"] for row in device.sql("select name from sqlite_master where type = 'table'")} == {
-        "contact", "_satchel_state", "_satchel_kept",
-    }  # fmt: skip
+    tables = [row["name"] for row in device.sql("select name from sqlite_master where type = 'table'")]
+    assert [name for name in tables if not name.startswith("_satchel_")] == ["contact"]
 
     running.run("org", "profile", "contoso", str(EXAMPLE_PROFILE))
     wait_for(lambda: device.sync() and "account" in device.model.entity_by_name, "the wide model")
@@ -261,8 +260,8 @@ def test_deprovision_leaves_nothing_behind(running: Satchel, source: Sandbox, tm
     with Device.enroll(running.invite(source.users[0]["id"], name), tmp_path / "gone", key=KEY) as device:
         device.sync()
         running.run("org", "deprovision", name, "--yes", "--wait")
-        with pytest.raises(TokenInvalid):
-            wait_for(lambda: device.sync() is None, "the token to be void", seconds=15)
+        with pytest.raises((TokenInvalid, OrganizationUnknown)):
+            device.sync()
     url = json.loads((running.folder / "run" / "supervisor.json").read_text())["database_url"]
     with psycopg.connect(url) as connection:
         databases = connection.execute("select datname from pg_database").fetchall()

@@ -19,8 +19,8 @@ import msgspec
 import structlog
 
 from satchel.database.embedded import EmbeddedPostgres, RunningProcesses
-from satchel.errors import DatabaseUnusable, DataFolderUnusable, PortInUse, SatchelError
-from satchel.identity.keys import write_private
+from satchel.errors import ConfigError, DatabaseUnusable, DataFolderUnusable, PortInUse, SatchelError
+from satchel.identity.keys import MasterKey, write_private
 from satchel.settings.schema import Settings
 
 SERVICES = ("provisioning", "worker", "sync")
@@ -60,7 +60,7 @@ class Service:
         now = time.monotonic()
         if self.child is not None:
             if status == MISCONFIGURED:
-                raise SatchelError(f"The service {self.name} cannot run with these settings; its message stands above.")
+                raise ConfigError(f"The service {self.name} cannot run with these settings; its message stands above.")
             self._failures = 0 if now - self._began > HEALTHY_SECONDS else self._failures + 1
             wait = min(LONGEST_RESTART_SECONDS, FIRST_RESTART_SECONDS * 2.0 ** max(0, self._failures - 1))
             log.warning("service ended, starting it again", name=self.name, status=status, in_seconds=round(wait, 1))
@@ -104,6 +104,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
         self._take_lock()
+        MasterKey.load(self._settings)  # a key that cannot be used shows before anything starts
         _require_free_port(self._settings.sync.host, self._settings.sync.port)
         _require_free_port(self._settings.management.host, self._settings.management.port)
         try:

@@ -89,6 +89,8 @@ class Control:
         owned = {"ownerid": owner, "ownerid_type": owner_type}
         if kind == "create":
             key = f"{chance.getrandbits(32):08x}-0000-4000-8000-{chance.getrandbits(48):012x}"
+            if self._store.row(entity, key) is not None:
+                return False  # the same seed again
             self._writer.insert(entity, key, self._new(chance, entity) | text | owned, self._caller)
             keys.append(key)
             return True
