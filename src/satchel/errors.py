@@ -206,12 +206,6 @@ class CursorExpired(StartOver):
     code = "E302"
 
 
-class ModelChanged(StartOver):
-    """The client model changed."""
-
-    code = "E303"
-
-
 class PullOvertaken(StartOver):
     """Another worker went on with this pull."""
 
@@ -225,12 +219,6 @@ class Refused(SatchelError):
     """This item cannot be processed."""
 
     code = "E400"
-
-
-class RowUnusable(Refused):
-    """A row of the source cannot be staged."""
-
-    code = "E401"
 
 
 class RequestInvalid(Refused):

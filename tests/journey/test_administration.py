@@ -61,7 +61,7 @@ def add(running: Satchel, source: Sandbox, tmp_path: Path, status: int = 2, **ch
         ({"url": "http://127.0.0.1:9"}, "No connection"),
         ({"url": "ftp://x"}, "not an http or https address"),
         ({"secret": "wrong"}, "secret"),
-        ({"profile": 'name = "x"\n[[entity]]\nname = "contcat"\nrows = ["all"]'}, "Did you mean contact?"),
+        ({"profile": 'name = "x"\n[[entity]]\nname = "contcat"\nrows = ["all"]'}, "Did you mean contact"),
         ({"profile": 'name = "x"\n[[entity]]\nname = "contact"\ncolumns = ["fulname"]'}, "fullname"),
         ({"profile": 'name = "x"\n[[entity]]\nname = "product"\nrows = ["own"]'}, "belong to no one"),
         ({"profile": "not toml"}, "not valid TOML"),

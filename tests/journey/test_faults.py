@@ -1,4 +1,4 @@
-"""A source that throttles, breaks, goes down, forgets delta links or shifts pages: everything converges all the same."""
+"""A source that throttles, breaks, goes down, forgets delta links or shifts pages: everything still converges."""
 
 from __future__ import annotations
 

@@ -1,0 +1,24 @@
+"""Installs what the tests need besides Python packages, and says so. Run by `make test` before pytest."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+DEBIAN_PACKAGES = {"npm": "npm", "node": "nodejs", "setpriv": "util-linux", "useradd": "passwd"}
+"""Debian package by the program it brings."""
+
+
+def main() -> int:
+    """Install what is missing; the npm packages follow when the first test asks for them."""
+    missing = sorted({package for program, package in DEBIAN_PACKAGES.items() if shutil.which(program) is None})
+    if missing:
+        print(f"satchel: installing Debian packages for the tests: {', '.join(missing)}", flush=True)
+        subprocess.run(["apt-get", "update", "-qq"], check=True)
+        subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing], check=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
