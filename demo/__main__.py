@@ -94,7 +94,9 @@ def tell(stack: ExitStack, folder: Path, story: Story) -> bool:
         satchel.start()
         stack.callback(satchel.stop)
         result.append(f"sync endpoint https://localhost:{satchel.sync_port} (TLS, development certificate authority)")
-    with story.step(f"The organization {ORGANIZATION} is provisioned and pulled (profile {EXAMPLE_PROFILE.name})") as result:
+    with story.step(
+        f"The organization {ORGANIZATION} is provisioned and pulled (profile {EXAMPLE_PROFILE.name})"
+    ) as result:
         satchel.add(source, ORGANIZATION)
         entities = satchel.json("org", "show", ORGANIZATION)["entities"]
         result.append(f"{sum(e['rows'] for e in entities):,} rows staged, changes found by {entities[0]['strategy']}")
@@ -116,7 +118,9 @@ def tell(stack: ExitStack, folder: Path, story: Story) -> bool:
         satchel.stop()
         for name, device in devices.items():
             top = device.sql("select name, creditlimit from account order by creditlimit desc limit 1")
-            result.append(f"{name}: best account {top[0]['name']}, credit {top[0]['creditlimit']:,.2f}" if top else name)
+            result.append(
+                f"{name}: best account {top[0]['name']}, credit {top[0]['creditlimit']:,.2f}" if top else name
+            )
         satchel.start()
     first, second = users
     with story.step("The source changes: updates, deletions, new rows - and a contact changes hands") as result:
@@ -128,7 +132,9 @@ def tell(stack: ExitStack, folder: Path, story: Story) -> bool:
         satchel.run("org", "pull", ORGANIZATION, "--wait")
         for name, device in devices.items():
             report = device.sync()
-            result.append(f"{name}: {report.rows_put:,} put, {report.rows_removed:,} removed, {report.bytes_received:,} bytes")
+            result.append(
+                f"{name}: {report.rows_put:,} put, {report.rows_removed:,} removed, {report.bytes_received:,} bytes"
+            )
         wait_for(lambda: devices[second].sync() and contact in held_keys(devices[second], "contact"), "the contact")
     return compare(source, devices, users) and is_good
 
@@ -146,7 +152,9 @@ def main() -> int:
     if not is_good:
         console.print("\n[red]A device differs from what the source says.[/red]")
         return 1
-    console.print("\nTry next: [bold]make up[/bold] in one terminal, [bold].venv/bin/satchel sandbox[/bold] in another, and")
+    console.print(
+        "\nTry next: [bold]make up[/bold] in one terminal, [bold].venv/bin/satchel sandbox[/bold] in another, and"
+    )
     console.print("[bold].venv/bin/satchel org add --help[/bold]; docs/tutorial/ten-minutes.md leads the way.")
     return 0
 
