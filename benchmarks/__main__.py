@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -140,10 +139,11 @@ def device_peak_megabytes(running: Satchel, user: str, folder: Path) -> float:
     running.run("device", "enroll", running.invite(user), "--folder", str(folder), "--no-encryption")
     command = [sys.executable, "-m", "satchel", "device", "sync", "--folder", str(folder)]
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    assert child.returncode == 0
-    return usage.ru_maxrss / 1024
+    peaks = Peaks({"device": child.pid})  # not wait4's maximum: that begins with the memory of the process that forked
+    peaks.start()
+    assert child.wait() == 0
+    peaks.stop()
+    return peaks.megabytes["device"]
 
 
 def cpu_seconds(pid: int) -> float:

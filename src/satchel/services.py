@@ -27,7 +27,7 @@ from satchel.settings.schema import Settings
 from satchel.sync.download import StepLimits
 from satchel.sync.heads import listen_for_heads, reread_heads
 from satchel.sync.served import ServedOrganizations
-from satchel.work.schedule import keep_schedule, keep_taking_over
+from satchel.work.schedule import keep_looking_for_forgotten, keep_schedule, keep_taking_over
 
 REGISTER_SECONDS = 10.0
 STAGING_POOL_SIZE = 8
@@ -41,13 +41,17 @@ async def run_provisioning(settings: Settings) -> None:
             rooms.queue.work(["provisioning"], name="provisioning", concurrency=2),
             keep_schedule(rooms.control, rooms.queue, tick_seconds=settings.schedule.tick_seconds),
             keep_taking_over(rooms.queue),
+            keep_looking_for_forgotten(rooms.control, rooms.queue),
         )
 
 
 async def run_worker(settings: Settings) -> None:
     """The data sync worker."""
     async with open_rooms(settings) as rooms:
-        await _until_stopped(rooms.queue.work(["data"], name="worker", concurrency=settings.worker.concurrency))
+        await _until_stopped(
+            rooms.queue.work(["data"], name="worker", concurrency=settings.worker.concurrency),
+            keep_looking_for_forgotten(rooms.control, rooms.queue),
+        )
 
 
 async def run_sync(settings: Settings) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -73,6 +72,8 @@ def enroll(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         key = _key(key_file, passphrase_file)
+        if no_encryption and key is not None:
+            raise click.UsageError("--no-encryption takes no key.")
         device = Device.enroll(link, folder, name=name, key=key, is_encrypted=not no_encryption)
     for warning in caught:
         print(f"Note: {warning.message}", file=sys.stderr)
@@ -209,8 +210,7 @@ def _shown(value: object) -> str:
 
 
 def _key(key_file: Path | None, passphrase_file: Path | None) -> DeviceKey | None:
+    if key_file is not None and passphrase_file is not None:
+        raise click.UsageError("Give --key-file or --passphrase-file, not both.")
     file = key_file or passphrase_file
-    if file is not None:
-        return DeviceKey.from_file(file)
-    given = os.environ.get("SATCHEL_DEVICE_KEY")
-    return DeviceKey.from_passphrase(given) if given else None
+    return DeviceKey.from_file(file) if file is not None else None

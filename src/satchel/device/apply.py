@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import apsw
 import msgspec
 
 from satchel.device.schema import migrate, quoted, stored
-from satchel.device.store import Store
+from satchel.device.store import Store, readable_failures
 from satchel.errors import ProtocolBroken
 from satchel.model.client_model import ClientEntity, ClientModel
 from satchel.protocol.messages import End, Line
@@ -39,44 +39,52 @@ class Applied(msgspec.Struct):
 
 
 class Applier:
-    """Applies the lines of one answer. Nothing counts before `commit` of a cursor."""
+    """Applies the lines of one answer as they come, so that memory does not grow with what stands between cursors.
+
+    Order: one transaction from one cursor to the next. What no cursor confirmed goes away when this is left.
+    """
 
     def __init__(self, store: Store) -> None:
         """The store is changed through this object only while an answer is read."""
         self._store = store
-        self._waiting: list[Line] = []
         self._model = store.model
         self._statements: dict[tuple[str, tuple[str, ...]], str] = {}
         self._changes = Applied()
         self.applied = Applied()
         """What was committed."""
 
-    def take(self, line: Line) -> bool:
-        """Take a line; True where it ends the answer."""
-        if line.cursor is not None:
-            self._commit(line.cursor, None)
-        elif line.end is not None:
-            self._commit(line.end.cursor, line.end)
-            return True
-        else:
-            self._waiting.append(line)
-        return False
+    def __enter__(self) -> Self:
+        """Nothing is changed before the first line."""
+        return self
 
-    def _commit(self, cursor: str, end: End | None) -> None:
-        lines, self._waiting = self._waiting, []
-        self._changes = Applied()
-        with self._store.transaction() as connection:
-            try:
-                for line in lines:
+    def __exit__(self, *_: object) -> None:
+        """Drop what came after the last cursor."""
+        self._store.rollback()
+
+    def take(self, line: Line) -> bool:
+        """Take a line; True where it ends the answer. Errors: ProtocolBroken, as `readable_failures`."""
+        with readable_failures():
+            connection = self._store.begin()
+            if line.cursor is not None:
+                self._commit(connection, line.cursor, None)
+            elif line.end is not None:
+                self._commit(connection, line.end.cursor, line.end)
+            else:
+                try:
                     self._apply(connection, line)
-            except _MISFITS as error:
-                raise ProtocolBroken("The server's answer does not fit the tables.") from error
-            if end is not None:
-                self._finish_reset(connection)
-                self._store.set("checkpoint", str(end.checkpoint))
-                self._changes.checkpoint = end.checkpoint
-            self._store.set("cursor", cursor)
+                except _MISFITS as error:
+                    raise ProtocolBroken("The server's answer does not fit the tables.") from error
+        return line.end is not None
+
+    def _commit(self, connection: apsw.Connection, cursor: str, end: End | None) -> None:
+        if end is not None:
+            self._finish_reset(connection)
+            self._store.set("checkpoint", str(end.checkpoint))
+            self._changes.checkpoint = end.checkpoint
+        self._store.set("cursor", cursor)
+        connection.execute("commit")
         self.applied.add(self._changes)
+        self._changes = Applied()
 
     def _apply(self, connection: apsw.Connection, line: Line) -> None:
         if line.begin is not None and line.begin.reset:

@@ -14,12 +14,12 @@ from satchel.device import endpoint as endpoints
 from satchel.device.download import Download, Progress, SyncReport, forget_position
 from satchel.device.endpoint import Endpoint
 from satchel.device.folder import Description, DeviceFolder
-from satchel.device.key import CIPHER, DeviceKey, find_key, make_key, warn_of_key_file
+from satchel.device.key import CIPHER, DeviceKey, find_key, given_key, make_key, warn_of_key_file
 from satchel.device.queries import Table
 from satchel.device.sql import Row, run_sql
 from satchel.device.status import DeviceStatus, read_status
 from satchel.device.store import Enrolment, Store
-from satchel.errors import DeviceExists, DeviceNotEnrolled, QueryInvalid, RetryLater
+from satchel.errors import DeviceBusy, DeviceExists, DeviceNotEnrolled, QueryInvalid, RetryLater, SatchelError
 from satchel.model.client_model import ClientModel
 from satchel.protocol.enrolment import parse_link
 
@@ -57,7 +57,10 @@ class Device:
         key: DeviceKey | None = None,
         is_encrypted: bool = True,
     ) -> Device:
-        """Enroll with the link of an administrator. Errors: InputInvalid, EnrolmentRefused, ServerUnreachable."""
+        """Enroll with the link of an administrator. Without `key`: SATCHEL_DEVICE_KEY, else one is made and kept.
+
+        Errors: InputInvalid, EnrolmentRefused, NotEntitled (another server answers), ServerUnreachable, DeviceExists.
+        """
         place = DeviceFolder(folder)
         parsed = parse_link(link)
         place.make()
@@ -65,7 +68,7 @@ class Device:
             if place.is_enrolled:
                 raise DeviceExists(f"{place.path} holds an enrolled device already.")
             enrolment = endpoints.enroll(parsed, name or platform.node())
-            chosen = None if not is_encrypted else key or make_key(place)
+            chosen = None if not is_encrypted else key or given_key() or make_key(place)
             _keep(place, enrolment, chosen)
         device = cls(place, chosen)
         if chosen is not None and chosen.source == "file":
@@ -74,12 +77,13 @@ class Device:
 
     @classmethod
     def open(cls, folder: Path | None = None, *, key: DeviceKey | None = None) -> Device:
-        """Open an enrolled device. Errors: DeviceNotEnrolled, DeviceKeyWrong."""
+        """Open an enrolled device. Without `key`: SATCHEL_DEVICE_KEY, else the one kept. Errors: DeviceNotEnrolled,
+        DeviceKeyWrong."""
         place = DeviceFolder(folder)
         description = place.describe()
         if description.cipher is None:
             return cls(place, None)
-        return cls(place, key or find_key(place, description.key_source))
+        return cls(place, key or given_key() or find_key(place, description.key_source))
 
     def __enter__(self) -> Self:
         """The device itself."""
@@ -115,15 +119,16 @@ class Device:
         self,
         on_change: Callable[[SyncReport], None],
         *,
-        on_trouble: Callable[[RetryLater], None] | None = None,
+        on_trouble: Callable[[SatchelError], None] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Stay current until told to stop: each change arrives as it happens. Networks may come and go."""
+        """Stay current until told to stop: each change arrives as it happens. Networks may come and go, and so may another
+        process that syncs."""
         pause_seconds = 1.0
         while not should_stop():
             try:
                 report = self.sync(wait_seconds=WATCH_WAIT_SECONDS)
-            except RetryLater as error:
+            except (RetryLater, DeviceBusy) as error:
                 if on_trouble is not None:
                     on_trouble(error)
                 _wait(pause_seconds, should_stop)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
+import apsw
 import httpx
 import msgspec
 
@@ -72,13 +74,15 @@ class Download:
         try:
             self._repeat(wait_seconds)
         except SatchelError as error:
-            self._store.set("last_error", f"{error.message} [{error.code}]")
+            with contextlib.suppress(apsw.Error):  # a full disk may be what went wrong
+                self._store.set("last_error", f"{error.message} [{error.code}]")
             raise
         self._report.duration_seconds = time.monotonic() - began
         checkpoint = self._store.get("checkpoint")
         self._report.checkpoint = int(checkpoint) if checkpoint else None
-        self._store.set("last_sync", datetime.now(UTC).isoformat(timespec="seconds"))
-        self._store.set("last_error", None)
+        with self._store.transaction():
+            self._store.set("last_sync", datetime.now(UTC).isoformat(timespec="seconds"))
+            self._store.set("last_error", None)
         return self._report
 
     def _repeat(self, wait_seconds: float) -> None:
@@ -101,11 +105,9 @@ class Download:
 
     def _one_answer(self, wait_seconds: float) -> bool:
         """Ask and apply; True at the end. An answer may end early where the model changed: the next goes on."""
-        model = self._store.model
-        request = SyncRequest(self._store.get("cursor"), model.digest if model.entities else None)
-        applier = Applier(self._store)
+        request = SyncRequest(self._store.get("cursor"), self._store.model.digest if self._store.has_model else None)
         self._report.answers += 1
-        with self._endpoint.sync(request, wait_seconds) as answer:
+        with self._endpoint.sync(request, wait_seconds) as answer, Applier(self._store) as applier:
             if answer is None:
                 self._report.was_current = self._report.answers == 1
                 return True

@@ -14,6 +14,7 @@ from satchel import errors
 from satchel.device.store import Enrolment
 from satchel.errors import (
     EnrolmentRefused,
+    InputInvalid,
     NotEntitled,
     RequestInvalid,
     SatchelError,
@@ -33,10 +34,13 @@ _CLASS_BY_CODE = {
 
 def enroll(link: EnrolmentLink, device_name: str) -> Enrolment:
     """Exchange a link for a token. Errors: EnrolmentRefused, ServerUnreachable, NotEntitled (another authority)."""
-    ca_pem = fetch_authority(link) if link.ca_fingerprint else None
     body = msgspec.json.encode(EnrollRequest(link.code, device_name))
-    with _client(link.server_url, ca_pem) as client, _readable_failures(link.server_url):
-        answer = client.post(f"/v1/orgs/{link.organization}/enroll", content=body)
+    try:
+        ca_pem = fetch_authority(link) if link.ca_fingerprint else None
+        with _client(link.server_url, ca_pem) as client, _readable_failures(link.server_url, untrusted=NotEntitled):
+            answer = client.post(f"/v1/orgs/{link.organization}/enroll", content=body)
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise InputInvalid(f"The enrolment link is damaged: {link.server_url} is not an address.") from error
     if answer.status_code != httpx.codes.OK:
         raise error_of(answer.status_code, answer.content)
     try:
@@ -69,7 +73,7 @@ def fetch_authority(link: EnrolmentLink) -> str:
             "The server is not the one that the link was made for: its certificate authority is another one.",
             hint="Do not go on in this network; ask your administrator for a new link.",
         )
-    return answer.text
+    return ssl.DER_cert_to_PEM_cert(der)  # not the text itself: more authorities could stand in it than were checked
 
 
 class Endpoint:
@@ -132,12 +136,12 @@ def _client(server_url: str, ca_pem: str | None, token: str | None = None) -> ht
 
 
 @contextmanager
-def _readable_failures(server_url: str) -> Iterator[None]:
+def _readable_failures(server_url: str, untrusted: type[SatchelError] = ServerUnreachable) -> Iterator[None]:
     try:
         yield
     except httpx.HTTPError as error:
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
-            raise ServerUnreachable(
+            raise untrusted(
                 f"What answers for {server_url} has a certificate that this device does not trust; nothing was sent.",
                 hint="Try another network: this one stands in between. If that does not help, your administrator"
                 " can give you a new enrolment link.",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import apsw
 import msgspec
 
 from satchel.errors import DataFolderUnusable, DeviceBusy, DeviceNotEnrolled
@@ -74,17 +74,26 @@ class DeviceFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """One process at a time syncs. Errors: DeviceBusy."""
+        """One process at a time syncs. SQLite's own file lock serves: it is the same on every operating system, and
+        ends with the process. Errors: DeviceBusy, DataFolderUnusable."""
         try:
-            file = (self.path / "device.lock").open("w")
-        except OSError as error:
-            raise DataFolderUnusable(f"{self.path} cannot be written: {error.strerror}.") from error
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise DeviceBusy from error
+            lock = apsw.Connection(str(self.path / "device.lock"))
+        except apsw.Error as error:
+            raise DataFolderUnusable(f"{self.path} cannot be written: {error}.") from error
+        try:
+            _take(lock)
             yield
+        finally:
+            lock.close()
+
+
+def _take(lock: apsw.Connection) -> None:
+    try:
+        lock.execute("begin exclusive")
+    except apsw.BusyError as error:
+        raise DeviceBusy from error
+    except apsw.Error as error:
+        raise DataFolderUnusable(f"{lock.filename} cannot be locked: {error}.") from error
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 import warnings
 from pathlib import Path
 
 import keyring
 import msgspec
-from keyring.errors import KeyringError
 
 from satchel.device.folder import DeviceFolder, write_private
 from satchel.errors import DeviceKeyWrong
@@ -17,7 +17,7 @@ from satchel.errors import DeviceKeyWrong
 CIPHER = "aegis"
 _SERVICE = "satchel device"
 _KEY_BYTES = 32
-_NO_KEYRING = (KeyringError, RuntimeError, OSError)  # its backends raise what the desktop's services raise
+_NO_KEYRING = Exception  # its backends let through whatever the desktop's services raise
 
 
 class DeviceKey(msgspec.Struct, frozen=True):
@@ -44,6 +44,12 @@ class DeviceKey(msgspec.Struct, frozen=True):
         if not text.strip():
             raise DeviceKeyWrong(f"The key file {path} is empty.")
         return cls.from_passphrase(text)
+
+
+def given_key() -> DeviceKey | None:
+    """The key in the environment, if there is one."""
+    text = os.environ.get("SATCHEL_DEVICE_KEY", "")
+    return DeviceKey.from_passphrase(text) if text.strip() else None
 
 
 def make_key(folder: DeviceFolder) -> DeviceKey:

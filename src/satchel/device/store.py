@@ -66,14 +66,23 @@ class Store:
     def transaction(self) -> Iterator[apsw.Connection]:
         """A write transaction: all of it or nothing. Errors: as `readable_failures`."""
         with readable_failures():
-            self.connection.execute("begin immediate")
             try:
-                yield self.connection
+                yield self.begin()
                 self.connection.execute("commit")
             except BaseException:
-                if not self.connection.get_autocommit():
-                    self.connection.execute("rollback")
+                self.rollback()
                 raise
+
+    def begin(self) -> apsw.Connection:
+        """Begin a write transaction, or go on with the one that is open."""
+        if self.connection.get_autocommit():
+            self.connection.execute("begin immediate")
+        return self.connection
+
+    def rollback(self) -> None:
+        """Drop what was not committed. SQLite has done it already after some failures, such as a full disk."""
+        if not self.connection.get_autocommit():
+            self.connection.execute("rollback")
 
     def get(self, name: str) -> str | None:
         """A value of the state."""
@@ -87,6 +96,11 @@ class Store:
             self.connection.execute("delete from _satchel_state where name = ?", (name,))
         else:
             self.connection.execute("insert or replace into _satchel_state values (?, ?)", (name, value))
+
+    @property
+    def has_model(self) -> bool:
+        """A client model has come, be it one without entities."""
+        return self.get("model") is not None
 
     @property
     def model(self) -> ClientModel:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
+from datetime import UTC, datetime
 from typing import Any
 
 import procrastinate
-from procrastinate.exceptions import AlreadyEnqueued
+from procrastinate.exceptions import AlreadyEnqueued, UniqueViolation
+from procrastinate.jobs import Status
 
 from satchel.database.pool import Connection, Database
 from satchel.model.work import WorkItem, WorkName
@@ -18,11 +20,13 @@ QUEUE_BY_NAME = {
     WorkName.REFRESH_MODEL: "data",
     WorkName.PULL: "data",
 }
+EVENTS = frozenset({WorkName.PROVISION, WorkName.DEPROVISION})
+"""Organization events: each goes back into the queue until it succeeds; several of one kind do no harm."""
 HEARTBEAT_SECONDS = 3.0
 STALLED_SECONDS = 12.0
 
 Run = Callable[[WorkItem], Awaitable[None]]
-ItemTask = procrastinate.tasks.Task[[str, str], Coroutine[Any, Any, None], [str, str]]
+ItemTask = procrastinate.tasks.Task[[procrastinate.JobContext, str, str], Coroutine[Any, Any, None], [str, str]]
 
 
 class WorkQueue:
@@ -37,6 +41,9 @@ class WorkQueue:
             connector=procrastinate.PsycopgConnector(conninfo=control_url, min_size=0, max_size=6),
             worker_defaults={"delete_jobs": "successful", "install_signal_handlers": False},
         )
+        self._running: set[int] = set()
+        self._workers: set[int] = set()
+        self._suspects: set[int] = set()
         self._tasks = {name: self._task(name) for name in WorkName}
 
     async def __aenter__(self) -> WorkQueue:
@@ -50,7 +57,8 @@ class WorkQueue:
 
     async def defer(self, connection: Connection, item: WorkItem) -> None:
         """Put an item into the queue in the caller's transaction; one that waits already is enough."""
-        task = self._tasks[item.name].configure(lock=item.lock, queueing_lock=item.queueing_lock, connection=connection)
+        queueing_lock = None if item.name in EVENTS else item.queueing_lock
+        task = self._tasks[item.name].configure(lock=item.lock, queueing_lock=queueing_lock, connection=connection)
         try:
             async with connection.transaction():
                 await task.defer_async(organization=item.organization, entity=item.entity)
@@ -74,14 +82,48 @@ class WorkQueue:
         manager = self.app.job_manager
         stalled = list(await manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS))
         for job in stalled:
-            await manager.retry_job(job)
+            await self._put_back(job.id)
         return len(stalled)
 
+    async def put_back_forgotten(self, control: Database) -> int:
+        """Queue again what counts as being done by this process but is not: its end was lost with the database.
+
+        An item counts as forgotten when two looks in a row find it so: between them, one that just began shows.
+        """
+        rows = await control.fetch(
+            "select id from procrastinate_jobs where status = 'doing' and worker_id = any(%(workers)s)",
+            {"workers": list(self._workers)},
+        )
+        forgotten = {row[0] for row in rows} - self._running
+        lost = forgotten & self._suspects
+        self._suspects = forgotten
+        for job_id in lost:
+            await self._put_back(job_id)
+        return len(lost)
+
+    async def _put_back(self, job_id: int | None) -> None:
+        assert job_id is not None  # noqa: S101 - it comes from the database
+        manager = self.app.job_manager
+        try:
+            await manager.retry_job_by_id_async(job_id, retry_at=datetime.now(UTC))
+        except UniqueViolation:
+            # The same item waits in the queue already, and it waits for this one's lock: let it go ahead.
+            await manager.finish_job_by_id_async(job_id, Status.FAILED, delete_job=True)
+
     def _task(self, name: WorkName) -> ItemTask:
-        @self.app.task(name=f"satchel.{name.value}", queue=QUEUE_BY_NAME[name], retry=Waiting())
-        async def do(organization: str, entity: str) -> None:
+        # A recurring item that fails comes again by its schedule: going back as well would meet itself in the queue.
+        retry = Waiting() if name in EVENTS else False
+
+        @self.app.task(name=f"satchel.{name.value}", queue=QUEUE_BY_NAME[name], retry=retry, pass_context=True)
+        async def do(context: procrastinate.JobContext, organization: str, entity: str) -> None:
             assert self.run is not None  # noqa: S101 - only workers fetch items
-            await self.run(WorkItem(name, organization, entity))
+            job_id, worker_id = context.job.id or 0, context.job.worker_id or 0
+            self._running.add(job_id)
+            self._workers.add(worker_id)
+            try:
+                await self.run(WorkItem(name, organization, entity))
+            finally:
+                self._running.discard(job_id)
 
         return do
 

@@ -27,6 +27,18 @@ async def keep_schedule(control: Database, queue: WorkQueue, *, tick_seconds: fl
         await asyncio.sleep(tick_seconds)
 
 
+async def keep_looking_for_forgotten(control: Database, queue: WorkQueue) -> None:
+    """Queue again what this process no longer does though the database says so, every few seconds, until cancelled."""
+    while True:
+        try:
+            count = await queue.put_back_forgotten(control)
+            if count:
+                log.warning("forgotten work put back", work_items=count)
+        except Exception as error:
+            log.warning("forgotten work not looked for", reason=type(error).__name__)
+        await asyncio.sleep(TAKE_OVER_SECONDS)
+
+
 async def keep_taking_over(queue: WorkQueue) -> None:
     """Queue again what stalled workers were doing, every few seconds, until cancelled."""
     while True:

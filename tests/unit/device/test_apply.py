@@ -28,10 +28,10 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def apply(store: Store, *lines: dict[str, Any]) -> Applier:
-    applier = Applier(store)
-    for line in l.decoded(lines):
-        if applier.take(line):
-            break
+    with Applier(store) as applier:
+        for line in l.decoded(lines):
+            if applier.take(line):
+                break
     return applier
 
 

@@ -67,9 +67,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def apply(store: Store, *lines: dict[str, Any]) -> Applied:
-    applier = Applier(store)
-    for line in l.decoded(lines):
-        applier.take(line)
+    with Applier(store) as applier:
+        for line in l.decoded(lines):
+            applier.take(line)
     return applier.applied
 
 
