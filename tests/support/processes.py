@@ -150,12 +150,13 @@ class Sandbox:
         self.process.stop()
 
     def _send(self, method: str, url: str, **more: Any) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {self._token()}", "Accept": "application/json", **more.pop("headers", {})}
+        headers = {"Authorization": f"Bearer {self.token()}", "Accept": "application/json", **more.pop("headers", {})}
         answer = self._http.request(method, url, headers=headers, **more)
         assert answer.is_success, f"{method} {url}: {answer.status_code} {answer.text[:500]}"
         return answer
 
-    def _token(self) -> str:
+    def token(self) -> str:
+        """The application's token."""
         if not hasattr(self, "_cached"):
             answer = self._http.post(
                 self.token_url,
