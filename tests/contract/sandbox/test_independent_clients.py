@@ -59,7 +59,7 @@ def test_dynamics_web_api(tmp_path: Path) -> None:
     assert sorted(found["delta"]) == ["Tracked", "deleted"]
     assert found["batch"] == 2
     assert found["batched"] == [True]
-    assert found["failedBatch"] == 400
+    assert found["failedBatch"] == [400]
     assert found["rolledBack"] == 0
     assert found["entity"] == ["contact", "UserOwned", True]
     assert found["attributes"] is True
