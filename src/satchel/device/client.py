@@ -122,8 +122,10 @@ class Device:
         on_trouble: Callable[[SatchelError], None] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Stay current until told to stop: each change arrives as it happens. Networks may come and go, and so may another
-        process that syncs."""
+        """Stay current until told to stop: each change arrives as it happens.
+
+        Networks may come and go, and so may another process that syncs.
+        """
         pause_seconds = 1.0
         while not should_stop():
             try:
