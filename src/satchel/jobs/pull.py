@@ -51,30 +51,28 @@ async def pull(work: OrganizationWork, entity_name: str) -> Pulled:
         stored = await read_watermark(connection, entity_name)
     pulled = Pulled()
     try:
-        await _read_changes(work, scope, entity, stored, pulled)
+        await _read_changes(work, entity, stored, pulled)
     except DeltaLinkExpired:
         log.info("delta link expired, reading all", organization=work.organization.name, entity=entity_name)
         async with work.staging.transaction() as connection:
             stored = await read_watermark(connection, entity_name)
             await start_over(connection, entity_name, version=stored.version)
             stored = await read_watermark(connection, entity_name)
-        await _read_changes(work, scope, entity, stored, pulled)
-    await _reconcile_if_due(work, scope, entity, pulled)
+        await _read_changes(work, entity, stored, pulled)
+    await _reconcile_if_due(work, entity, pulled)
     return pulled
 
 
-async def _read_changes(
-    work: OrganizationWork, scope: Scope, entity: Entity, stored: StoredWatermark, pulled: Pulled
-) -> None:
+async def _read_changes(work: OrganizationWork, entity: Entity, stored: StoredWatermark, pulled: Pulled) -> None:
     version = stored.version
     async for page in work.source.changes(entity, stored.watermark, work.page_size):
         async with work.staging.transaction() as connection:
-            changed, head = await _apply(connection, scope, entity, page)
+            changed, head = await _apply(connection, entity, page)
             version = await advance(connection, entity.name, page.watermark, version=version, is_last=page.is_last)
         await _count(work, entity, pulled, page, changed, head)
 
 
-async def _apply(connection: Connection, scope: Scope, entity: Entity, page: Page) -> tuple[int, Head | None]:
+async def _apply(connection: Connection, entity: Entity, page: Page) -> tuple[int, Head | None]:
     """Stage a page and assign its rows; returns how many changed, and the new head if there is one.
 
     Order: rows, members, ops and head in the caller's transaction. The write lock is taken after the rows are decoded,
@@ -86,6 +84,8 @@ async def _apply(connection: Connection, scope: Scope, entity: Entity, page: Pag
     if not changed:
         return 0, None
     op = await lock_head(connection)
+    # Only now: a model refresh may have made a family since the pull began, and filled it past these rows.
+    scope = await read_scope(connection)
     await assign_changed(connection, entity, await _families(connection, scope, entity), op)
     if scope.principals and entity.name in scope.principals.entities:
         await raise_binding(connection)
@@ -111,7 +111,7 @@ async def _count(
         await work.notify(head)
 
 
-async def _reconcile_if_due(work: OrganizationWork, scope: Scope, entity: Entity, pulled: Pulled) -> None:
+async def _reconcile_if_due(work: OrganizationWork, entity: Entity, pulled: Pulled) -> None:
     async with work.staging.connection() as connection:
         stored = await read_watermark(connection, entity.name)
     now = datetime.now(UTC)
@@ -119,10 +119,10 @@ async def _reconcile_if_due(work: OrganizationWork, scope: Scope, entity: Entity
     tells_deletions = stored.strategy is Strategy.DELTA_LINK
     interval = work.reconcile_interval_seconds if tells_deletions else work.deletion_check_interval_seconds
     if stored.must_reconcile or age > interval:
-        await _reconcile(work, scope, entity, pulled)
+        await _reconcile(work, entity, pulled)
 
 
-async def _reconcile(work: OrganizationWork, scope: Scope, entity: Entity, pulled: Pulled) -> None:
+async def _reconcile(work: OrganizationWork, entity: Entity, pulled: Pulled) -> None:
     """Compare keys with the source: fetch what is missing here, remove what is gone there.
 
     A key that the source did not list is asked for once more before its row is removed: a page may have skipped it.
@@ -134,17 +134,15 @@ async def _reconcile(work: OrganizationWork, scope: Scope, entity: Entity, pulle
         missing, surplus = await compare_keys(connection, entity)
     for start in range(0, len(missing) + len(surplus), CONFIRM_CHUNK):
         chunk = (missing + surplus)[start : start + CONFIRM_CHUNK]
-        await _settle_keys(work, scope, entity, chunk, pulled)
+        await _settle_keys(work, entity, chunk, pulled)
     async with work.staging.transaction() as connection:
         await forget_keys(connection, entity)
         await reconciled(connection, entity.name)
 
 
-async def _settle_keys(
-    work: OrganizationWork, scope: Scope, entity: Entity, keys: Sequence[Key], pulled: Pulled
-) -> None:
+async def _settle_keys(work: OrganizationWork, entity: Entity, keys: Sequence[Key], pulled: Pulled) -> None:
     """Stage those of these rows that the source has, remove the others."""
     page = await work.source.rows(entity, keys)
     async with work.staging.transaction() as connection:
-        changed, head = await _apply(connection, scope, entity, page)
+        changed, head = await _apply(connection, entity, page)
     await _count(work, entity, pulled, page, changed, head)
