@@ -18,7 +18,7 @@ from satchel.database.embedded import running_url
 from satchel.database.migrate import migrate
 from satchel.database.pool import Connection, Database
 from satchel.database.server import ensure_database, url_of
-from satchel.errors import DatabaseUnusable
+from satchel.errors import DatabaseUnusable, SourceMisconfigured, SourceUnreachable
 from satchel.identity.keys import MasterKey
 from satchel.identity.secrets import open_sealed, seal
 from satchel.identity.tokens import make_service_token
@@ -129,6 +129,9 @@ class Rooms:
         try:
             info = await source.check()
             metadata = await _metadata(source, entity_names(profile, connection.kind))
+        except SourceUnreachable as error:
+            # While it is being registered, an address that does not answer is most likely a wrong one.
+            raise SourceMisconfigured(error.message, hint=error.hint) from error
         finally:
             await source.aclose()
         return info, compile_profile(profile, metadata, connection.kind)
