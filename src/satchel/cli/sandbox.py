@@ -22,7 +22,7 @@ from satchel.sandbox.data.directory_rows import Directory
 from satchel.sandbox.data.generate import MAX_ROWS, MIN_ROWS, generate
 from satchel.sandbox.data.store import Store
 from satchel.sandbox.web.app import Sandbox
-from satchel.sandbox.web.faults import Limits
+from satchel.sandbox.web.limits import Limits
 from satchel.telemetry import log as logs
 
 EPILOG = """\b

@@ -55,7 +55,7 @@ out.batched = (await api.retrieveMultiple({ collection: "contacts", filter: "las
 api.startBatch();
 api.create({ collection: "accounts", data: { name: "Rolled back" } });
 api.update({ collection: "accounts", key, data: { nosuchcolumn: 1 } });
-out.failedBatch = (await api.executeBatch()).map((one) => one.status ?? one.message ?? one);  // errors come as values
+out.failedBatch = await api.executeBatch().then(() => [], (errors) => errors.map((one) => one.status));
 out.rolledBack = (await api.retrieveMultiple({ collection: "accounts", filter: "name eq 'Rolled back'", select: ["name"] })).value.length;
 
 const entity = await api.retrieveEntity({ key: "LogicalName='contact'", select: ["LogicalName", "OwnershipType", "ChangeTrackingEnabled"] });

@@ -50,9 +50,8 @@ class BusinessRows:
 
     def accounts(self) -> Iterator[Row]:
         """Companies; half of them know their main contact."""
-        pick, keys, number = self._pick, self._keys, 100_000
-        for key in keys.accounts:
-            number += 1
+        pick, keys = self._pick, self._keys
+        for number, key in enumerate(keys.accounts, 100_001):
             stem = pick(words.COMPANY_STEMS)
             host = stem.partition(" ")[0].replace("'", "").lower()
             city, country, code, latitude, longitude = pick(words.PLACES)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import uuid
 from collections.abc import Iterable
 
 import msgspec
@@ -66,7 +65,8 @@ class Directory(msgspec.Struct):
 
 def new_guid(chance: random.Random) -> str:
     """The next identifier of a seeded sequence, in the form of version 4."""
-    return str(uuid.UUID(int=chance.getrandbits(128), version=4))
+    digits = f"{chance.getrandbits(128):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 
 def make_directory(store: Store, chance: random.Random, rows: int) -> Directory:

@@ -19,7 +19,8 @@ _OWN_TABLES = """
 create table _tombstone (entity text, version integer, key text, primary key (entity, version)) without rowid;
 create unique index _tombstone_key on _tombstone (entity, key);
 create table _audit (
-  n integer primary key, time text, user text, entity text, key text, operation text, attributes text, request text
+  n integer primary key, time text, user text, application text, entity text, key text, operation text,
+  attributes text, request text, content_id text
 );
 """
 

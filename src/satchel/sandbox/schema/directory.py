@@ -193,3 +193,9 @@ SYSTEM_USER_ROLES = _intersection(
 TEAM_ROLES = _intersection(
     "teamroles", "teamrolescollection", "Team Role", 40, ("teamroleid", ""), ("teamid", "Team"), ("roleid", "Role")
 )
+
+
+def privilege_name(entity: Entity, right: str) -> str:
+    """The privilege for a right on an entity: `prvReadAccount`; activities share theirs."""
+    names = {"task": "Activity", "systemuser": "User"}
+    return f"prv{right}{names.get(entity.name, entity.schema_name)}"

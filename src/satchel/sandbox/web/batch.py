@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 from satchel.sandbox.data.store import Store
-from satchel.sandbox.web.answers import API, Answer, ODataError, Request, parse_path, parse_query
+from satchel.sandbox.odata.answers import API, Answer, ODataError, Request, parse_path, parse_query
 
 MAX_REQUESTS = 1000
 _BOUNDARY = re.compile(r'boundary="?([^";,]+)"?', re.IGNORECASE)
 _REASONS = {200: "OK", 201: "Created", 204: "No Content", 304: "Not Modified", 400: "Bad Request", 403: "Forbidden",
             404: "Not Found", 412: "Precondition Failed"}  # fmt: skip
-_INHERITED = ("callerobjectid", "mscrmcallerid")
+_REFERRED = re.compile(rb'("[^"]+@odata\.(?:bind|id)"\s*:\s*|"@odata\.id"\s*:\s*)"/?\$(\w+)"')
+_INHERITED = ("callerobjectid", "mscrmcallerid", "x-ms-client-request-id")
 
 Execute = Callable[[Request], Answer]
 Part = tuple[Mapping[str, str], bytes]
@@ -33,7 +34,7 @@ def answer_batch(store: Store, request: Request, execute: Execute) -> Answer:
     boundary = f"batchresponse_{uuid.uuid4()}"
     goes_on = "odata.continue-on-error" in request.preferences or "continue-on-error" in request.preferences
     out: list[bytes] = []
-    count = 0
+    count, status = 0, 200
     for headers, content in _parts(request.headers.get("content-type", ""), request.body):
         kind = headers.get("content-type", "")
         is_set = kind.lower().startswith("multipart/mixed")
@@ -44,13 +45,17 @@ def answer_batch(store: Store, request: Request, execute: Execute) -> Answer:
         text, is_good = _change_set(store, request, inner, execute) if is_set else _single(request, inner[0], execute)
         out.append(f"--{boundary}\r\n".encode() + text)
         if not is_good and not goes_on:
+            status = 400  # The batch's error is that of the request that failed.
             break
     body = b"".join(out) + f"--{boundary}--\r\n".encode()
-    return Answer(body=body, headers={"content-type": f"multipart/mixed; boundary={boundary}"})
+    return Answer(status=status, body=body, headers={"content-type": f"multipart/mixed; boundary={boundary}"})
 
 
 def _single(outer: Request, part: Part, execute: Execute) -> tuple[bytes, bool]:
-    answer = _executed(_request(outer, part, {}), execute)
+    try:
+        answer = _executed(_request(outer, part, {}), execute)
+    except ODataError as error:
+        answer = error.answer()
     return _encoded(answer, part[0].get("content-id")), answer.status < 400
 
 
@@ -94,10 +99,14 @@ def _request(outer: Request, part: Part, references: Mapping[str, str]) -> Reque
     if len(words) < 2:
         raise ODataError(400, "0x80060888", "A part of the batch is no HTTP request.")
     url = _resolved(words[1], references)
-    for content_id, reference in references.items():
-        body = body.replace(f'"${content_id}"'.encode(), f'"{reference}"'.encode())
-    split = urlsplit(url)
+    body = _REFERRED.sub(lambda found: _referred(found, references), body)
+    try:
+        split = urlsplit(url)
+    except ValueError as error:
+        raise ODataError(400, "0x80060888", "A part of the batch has no usable URL.") from error
     path = split.path.rpartition(API)[2] if API in split.path else split.path.lstrip("/")
+    if path == "$batch":
+        raise ODataError(400, "0x80060888", "A batch cannot contain a batch.")
     kept = {name: value for name, value in outer.headers.items() if name in _INHERITED}
     return Request(
         method=words[0].upper(),
@@ -112,9 +121,25 @@ def _request(outer: Request, part: Part, references: Mapping[str, str]) -> Reque
 
 def _resolved(url: str, references: Mapping[str, str]) -> str:
     match = re.match(r"^/?\$(\w+)", url)
-    if match is None or match[1] not in references:
+    if match is None:
         return url
+    if match[1] not in references:
+        raise _undeclared(match[1])
     return references[match[1]] + url[match.end() :]
+
+
+def _referred(found: re.Match[bytes], references: Mapping[str, str]) -> bytes:
+    """A reference in a body, whole or with the leading slash some clients put before it."""
+    content_id = found[2].decode()
+    if content_id not in references:
+        raise _undeclared(content_id)
+    return found[1] + f'"{references[content_id]}"'.encode()
+
+
+def _undeclared(content_id: str) -> ODataError:
+    return ODataError(
+        400, "0x80060888", f"Content-ID Reference: '${content_id[:50]}' does not exist in the batch context."
+    )
 
 
 def _parts(content_type: str, body: bytes) -> list[Part]:

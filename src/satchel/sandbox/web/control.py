@@ -10,13 +10,13 @@ import msgspec
 from msgspec import Meta
 
 from satchel.sandbox.data.store import Store
+from satchel.sandbox.faults import Faults
+from satchel.sandbox.odata.answers import Answer, ODataError, Request, not_found, whole_number
+from satchel.sandbox.rows.security import Caller
+from satchel.sandbox.rows.writing import AUDIT, Writer
 from satchel.sandbox.schema.customers import ACCOUNT, CONTACT, INCIDENT, TASK
 from satchel.sandbox.schema.kinds import Entity
 from satchel.sandbox.schema.organization import BY_NAME
-from satchel.sandbox.web.answers import Answer, ODataError, Request, not_found
-from satchel.sandbox.web.faults import Faults
-from satchel.sandbox.web.security import Caller
-from satchel.sandbox.web.writing import Writer
 
 CHANGED = (ACCOUNT, CONTACT, CONTACT, CONTACT, INCIDENT, INCIDENT, TASK)
 _TEXT_OF = {"account": "telephone1", "contact": "jobtitle", "incident": "title", "task": "subject"}
@@ -26,6 +26,7 @@ _SCOPES = {
     "team": ("t.ownerid in (select teamid from teammembership where systemuserid = ?)", 1),
     "unit": ("t.owningbusinessunit = (select businessunitid from systemuser where systemuserid = ?)", 1),
 }
+_AUDIT_PAGE = 5000
 Kind = Literal["create", "update", "delete", "assign"]
 
 
@@ -65,7 +66,7 @@ class Control:
         """Random changes through the same path as any write; the same seed and rows give the same ones."""
         try:
             mutation = msgspec.json.decode(body, type=Mutation)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ODataError(400, "0x0", f"The mutation is not usable: {error}") from error
         chance = random.Random(mutation.seed)
         owners = self._store.rows("select systemuserid, 'systemuser' from systemuser where isdisabled = 0 order by 1")
@@ -123,7 +124,7 @@ class Control:
         entity = BY_NAME.get(request.query.get("entity", ""))
         scope = _SCOPES.get(request.query.get("scope", "all"))
         user = request.query.get("user", "")
-        if entity is None or scope is None:
+        if entity is None or scope is None or (scope[1] and not entity.is_user_owned):
             raise ODataError(400, "0x0", "Give entity, scope (all, own, team, unit) and user.")
         disabled = self._store.value("select isdisabled from systemuser where systemuserid = ?", (user,))
         if disabled is None:
@@ -135,13 +136,9 @@ class Control:
         return [row[0] for row in self._store.rows(query, [user] * count)]
 
     def _audit(self, request: Request) -> list[dict[str, object]]:
-        after = request.query.get("after", "0")
-        if not after.isdigit():
+        after = whole_number(request.query.get("after", "0"))
+        if after is None:
             raise ODataError(400, "0x0", "after is a number.")
-        rows = self._store.rows(
-            "select n, time, user, entity, key, operation, attributes, request from _audit"
-            " where n > ? order by n limit 5000",
-            (int(after),),
-        )
-        names = ("n", "time", "user", "entity", "key", "operation", "attributes", "request")
-        return [dict(zip(names, row, strict=True)) for row in rows]
+        names = ", ".join(AUDIT)
+        rows = self._store.rows(f"select {names} from _audit where n > ? order by n limit {_AUDIT_PAGE}", (after,))
+        return [dict(zip(AUDIT, row, strict=True)) for row in rows]

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
-from satchel.sandbox.schema.kinds import CHOICES, Column, Entity, Kind
+from satchel.sandbox.odata.answers import ODataError
+from satchel.sandbox.schema.kinds import CHOICES, TEXTS, Column, Entity, Kind
 from satchel.sandbox.schema.organization import BY_NAME
-from satchel.sandbox.web.answers import ODataError
 
 MAX_CHARACTERS = 32_768
 MAX_DEPTH = 100
+MAX_CONDITIONS = 500
+"""As documented for a query; SQLite would take not many more."""
 _TOKEN = re.compile(
     r"\s*(?:(?P<text>'(?:[^']|'')*')|(?P<guid>[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12})"
     r"|(?P<moment>\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)?)?)|(?P<number>-?\d+(?:\.\d+)?)"
@@ -22,6 +25,8 @@ _TOKEN = re.compile(
 )
 _COMPARISONS = {"eq": "is", "ne": "is not", "gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 _FUNCTIONS = {"contains": "%{}%", "startswith": "{}%", "endswith": "%{}"}
+
+_MAX_INTEGER = 2**63 - 1
 
 Sql = tuple[str, list[Any]]
 
@@ -37,8 +42,15 @@ def column_of(entity: Entity, name: str) -> Column:
     """The attribute behind a property's name. Errors: ODataError 400."""
     column = entity.by_wire.get(name)
     if column is None:
-        raise ODataError(400, "0x0", f"Could not find a property named '{name}' on type '{entity.type}'.")
+        raise ODataError(400, "0x0", f"Could not find a property named '{name[:100]}' on type '{entity.type}'.")
     return column
+
+
+def comparable(expression: str, column: Column) -> str:
+    """An SQL expression that compares as the service does: texts without case; decimals, kept as text, as numbers."""
+    if column.kind in TEXTS:
+        return f"{expression} collate nocase"
+    return f"cast({expression} as real)" if column.kind is Kind.DECIMAL else expression
 
 
 class _Parser:
@@ -47,6 +59,7 @@ class _Parser:
         self._tokens = _tokens(text)
         self._at = 0
         self._depth = 0
+        self._conditions = 0
 
     def whole(self) -> Sql:
         result = self._or()
@@ -84,6 +97,11 @@ class _Parser:
             self._depth -= 1
 
     def _comparison(self) -> Sql:
+        self._conditions += 1
+        if self._conditions > MAX_CONDITIONS:
+            raise ODataError(
+                400, "0x80041137", f"Number of conditions in query exceeded maximum limit of {MAX_CONDITIONS}."
+            )
         kind, word = self._next()
         if kind != "word":
             raise _syntax(f"unexpected '{word}'")
@@ -122,7 +140,7 @@ class _Parser:
     def _property(self, path: str) -> tuple[str, Column]:
         if "/" not in path:
             column = column_of(self._entity, path)
-            return f't."{column.name}"', column
+            return comparable(f't."{column.name}"', column), column
         navigation, _, name = path.partition("/")
         found = self._entity.by_navigation.get(navigation)
         if found is None or len(found[1]) != 1:
@@ -132,7 +150,7 @@ class _Parser:
         lookup, target = found[0], BY_NAME[found[1][0]]
         column = column_of(target, name)
         inner = f'select r."{column.name}" from "{target.name}" r where r."{target.key}" = t."{lookup.name}"'
-        return f"({inner})", column
+        return comparable(f"({inner})", column), column
 
     def _literal(self, column: Column) -> Any:
         kind, text = self._next()
@@ -140,9 +158,11 @@ class _Parser:
             return None
         try:
             return _VALUE[column.kind](kind, text)
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, OverflowError) as error:
             raise ODataError(
-                400, "0x0", f"A binary operator with incompatible types was detected: '{text}' for '{column.wire}'."
+                400,
+                "0x0",
+                f"A binary operator with incompatible types was detected: '{text[:100]}' for '{column.wire}'.",
             ) from error
 
     def _next(self) -> tuple[str, str]:
@@ -202,13 +222,19 @@ def _guid(kind: str, text: str) -> str:
 def _integer(kind: str, text: str) -> int:
     if kind != "number":
         raise ValueError
-    return int(text)
+    return _fitting(int(text))
 
 
 def _money(kind: str, text: str) -> int:
     if kind != "number":
         raise ValueError
-    return round(float(text) * 100)
+    return _fitting(round(Decimal(text) * 100))
+
+
+def _decimal(kind: str, text: str) -> float:
+    if kind != "number":
+        raise ValueError
+    return float(text)
 
 
 def _boolean(kind: str, text: str) -> int:
@@ -224,17 +250,19 @@ def _date(kind: str, text: str) -> str:
     return (_unquoted(text) if kind == "text" else text)[:10] if kind in {"moment", "text"} else _fail()
 
 
-def _double(kind: str, text: str) -> float:
-    return float(text)
+def _fitting(number: int) -> int:
+    if abs(number) > _MAX_INTEGER:
+        raise ValueError
+    return number
 
 
-def _fail() -> str:
+def _fail() -> Any:
     raise ValueError
 
 
 _VALUE: dict[Kind, Callable[[str, str], Any]] = {
     Kind.GUID: _guid, Kind.LOOKUP: _guid, Kind.CUSTOMER: _guid, Kind.OWNER: _guid, Kind.STRING: _text, Kind.MEMO: _text,
-    Kind.MULTISELECT: _text, Kind.INTEGER: _integer, Kind.BIGINT: _integer, Kind.DECIMAL: _double, Kind.DOUBLE: _double,
-    Kind.MONEY: _money, Kind.BOOLEAN: _boolean, Kind.DATETIME: _moment, Kind.DATE: _date,
+    Kind.MULTISELECT: _text, Kind.INTEGER: _integer, Kind.BIGINT: _integer, Kind.DECIMAL: _decimal,
+    Kind.DOUBLE: _decimal, Kind.MONEY: _money, Kind.BOOLEAN: _boolean, Kind.DATETIME: _moment, Kind.DATE: _date,
     **dict.fromkeys(CHOICES, _integer),
 }  # fmt: skip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+import msgspec
 
 from satchel.sandbox.schema.kinds import Column, Entity, Kind
 from satchel.sandbox.schema.organization import BY_NAME
@@ -10,6 +12,14 @@ from satchel.sandbox.schema.organization import BY_NAME
 LOOKUP_NAME = "Microsoft.Dynamics.CRM.lookuplogicalname"
 NAVIGATION = "Microsoft.Dynamics.CRM.associatednavigationproperty"
 FORMATTED = "OData.Community.Display.V1.FormattedValue"
+
+
+def page_json(head: Iterable[tuple[str, object]], rows: Sequence[str], links: Iterable[tuple[str, object]]) -> bytes:
+    """A page: members before the rows, rows that are JSON already, members behind them."""
+    members = [f'"{name}":{msgspec.json.encode(value).decode()}' for name, value in head]
+    members.append(f'"value":[{",".join(rows)}]')
+    members += [f'"{name}":{msgspec.json.encode(value).decode()}' for name, value in links]
+    return f"{{{','.join(members)}}}".encode()
 
 
 def row_json(entity: Entity, columns: Sequence[Column], annotations: frozenset[str], more: Sequence[str] = ()) -> str:

@@ -11,6 +11,8 @@ import msgspec
 API = "/api/data/v9.2/"
 JSON = "application/json; odata.metadata=minimal"
 _ENCODER = msgspec.json.Encoder()
+_MAX_DIGITS = 18
+"""What SQLite's integers hold in any case."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +47,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         """The body as a JSON object. Errors: ODataError 400."""
         try:
             value = msgspec.json.decode(self.body or b"{}")
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ODataError(400, "0x80048d19", f"Error identified in Payload provided by the user: {error}") from error
         if not isinstance(value, dict):
             raise ODataError(
@@ -86,6 +88,11 @@ class ODataError(Exception):
 def not_found(entity: str, key: str) -> ODataError:
     """The row does not exist."""
     return ODataError(404, "0x80040217", f"{entity} With Id = {key} Does Not Exist")
+
+
+def whole_number(text: str) -> int | None:
+    """A number without a sign; None for anything else, or what no counter reaches."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS else None
 
 
 def parse_query(text: str) -> dict[str, str]:

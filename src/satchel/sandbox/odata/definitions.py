@@ -10,9 +10,9 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from satchel.sandbox.odata.answers import Answer, ODataError, Request
 from satchel.sandbox.schema.kinds import CHOICES, TEXTS, Column, Entity, Kind
 from satchel.sandbox.schema.organization import BY_NAME, ENTITIES
-from satchel.sandbox.web.answers import Answer, ODataError, Request
 
 _PATH = re.compile(
     r"^EntityDefinitions(?:\((?:LogicalName='(?P<name>\w+)'|(?P<id>[0-9a-fA-F-]{36}))\))?"

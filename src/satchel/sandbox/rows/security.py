@@ -8,8 +8,9 @@ from __future__ import annotations
 import msgspec
 
 from satchel.sandbox.data.store import Store
+from satchel.sandbox.odata.answers import ODataError, Request
+from satchel.sandbox.schema.directory import privilege_name
 from satchel.sandbox.schema.kinds import Entity
-from satchel.sandbox.web.answers import ODataError, Request
 
 BASIC, LOCAL, DEEP, GLOBAL = 1, 2, 4, 8
 _DEPTH = """
@@ -60,6 +61,13 @@ def readable(store: Store, caller: Caller, entity: Entity) -> tuple[str, list[ob
     return _condition(store, caller, entity, "Read")
 
 
+def require_all(store: Store, caller: Caller, entity: Entity) -> None:
+    """Refuse a caller who may not read every row: changes are told to such callers only. Errors: ODataError 403."""
+    condition, _ = readable(store, caller, entity)
+    if condition != "1":
+        raise _missing(caller, entity, "Read", "at organization level")
+
+
 def require(store: Store, caller: Caller, entity: Entity, right: str, key: str | None = None) -> None:
     """Refuse what the caller may not do to the entity, or to one of its rows. Errors: ODataError 403."""
     condition, values = _condition(store, caller, entity, right)
@@ -67,21 +75,15 @@ def require(store: Store, caller: Caller, entity: Entity, right: str, key: str |
         return
     row = store.value(f'select 1 from "{entity.name}" t where t."{entity.key}" = ? and {condition}', [key, *values])
     if row is None:
-        raise ODataError(
-            403,
-            "0x80040220",
-            f"Principal user (Id={caller.id}) is missing {_privilege(entity, right)} privilege on the row.",
-        )
+        raise _missing(caller, entity, right, "on the row")
 
 
 def _condition(store: Store, caller: Caller, entity: Entity, right: str) -> tuple[str, list[object]]:
-    if caller.user is None:
+    if caller.user is None or (entity.ownership == "None" and right == "Read"):
         return "1", []
-    depth = store.value(_DEPTH, (_privilege(entity, right), caller.user))
+    depth = store.value(_DEPTH, (privilege_name(entity, right), caller.user))
     if depth is None:
-        raise ODataError(
-            403, "0x80040220", f"Principal user (Id={caller.user}) is missing {_privilege(entity, right)} privilege."
-        )
+        raise _missing(caller, entity, right, "")
     if depth >= GLOBAL or not entity.is_user_owned:
         return "1", []
     own: list[object] = [caller.user, caller.user]
@@ -92,5 +94,7 @@ def _condition(store: Store, caller: Caller, entity: Entity, right: str) -> tupl
     return _OWN, own
 
 
-def _privilege(entity: Entity, right: str) -> str:
-    return f"prv{right}{entity.schema_name}"
+def _missing(caller: Caller, entity: Entity, right: str, where: str) -> ODataError:
+    name = privilege_name(entity, right)
+    text = f"Principal user (Id={caller.id}) is missing {name} privilege {where}".rstrip()
+    return ODataError(403, "0x80040220", f"{text}.")

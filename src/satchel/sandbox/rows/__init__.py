@@ -1,0 +1,1 @@
+"""Reading and writing rows, as one who may."""
