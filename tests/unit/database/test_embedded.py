@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import psycopg
@@ -75,3 +76,22 @@ async def test_a_database_of_a_newer_version_is_refused_and_not_changed(control:
 
 async def test_migrating_again_does_nothing(control: Database) -> None:
     assert await migrate(control, "control") == 0
+
+
+def test_a_killed_server_starts_again_although_its_processes_linger(tmp_path: Path) -> None:
+    server = EmbeddedPostgres(tmp_path / "server")
+    connection = psycopg.connect(server.start())
+    row = connection.execute("select pg_backend_pid()").fetchone()
+    assert row is not None
+    assert server.pid is not None
+    os.kill(row[0], signal.SIGSTOP)  # it holds the shared memory until it goes on
+    os.kill(server.pid, signal.SIGKILL)
+    wait_for(lambda: not server.is_running, "the server to be gone")
+    threading.Timer(1.0, os.kill, (row[0], signal.SIGCONT)).start()
+
+    server.start()
+
+    with psycopg.connect(server.url) as again:
+        assert again.execute("select 1").fetchone() == (1,)
+    connection.close()
+    server.stop()
