@@ -72,7 +72,7 @@ def new_guid(chance: random.Random) -> str:
 def make_directory(store: Store, chance: random.Random, rows: int) -> Directory:
     """Fill the directory's tables, in keeping with how many business rows there will be."""
     units = _units(chance, rows)
-    users = _users(chance, [u["businessunitid"] for u in units], max(12, min(500, rows // 400)))
+    users = _users(chance, [u["businessunitid"] for u in units], max(24, min(500, rows // 400)))
     teams = _teams(chance, units)
     members = list(_members(chance, users, teams))
     trail = {"createdon": FOUNDED, "modifiedon": FOUNDED, "createdby": users[0]["systemuserid"]}

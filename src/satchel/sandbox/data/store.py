@@ -1,4 +1,4 @@
-"""Where the rows are: SQLite in memory, a table for each entity, one version counter for all.
+"""Where the rows are: SQLite, in memory or in a file, a table for each entity, one version counter for all.
 
 A row's version is the counter's value at its last write; a removed row leaves a tombstone with one.
 """
@@ -16,13 +16,17 @@ from satchel.sandbox.schema.organization import ENTITIES
 
 _INTEGERS = {Kind.INTEGER, Kind.BIGINT, Kind.MONEY, Kind.BOOLEAN, *CHOICES}
 _OWN_TABLES = """
-create table _tombstone (entity text, version integer, key text, primary key (entity, version)) without rowid;
-create unique index _tombstone_key on _tombstone (entity, key);
-create table _audit (
+create table if not exists _tombstone (
+  entity text, version integer, key text, primary key (entity, version)
+) without rowid;
+create unique index if not exists _tombstone_key on _tombstone (entity, key);
+create table if not exists _audit (
   n integer primary key, time text, user text, application text, entity text, key text, operation text,
   attributes text, request text, content_id text
 );
+create table if not exists _note (name text primary key, value text) without rowid;
 """
+_FIRST_VERSION = 1_000_000
 
 Row = dict[str, Any]
 
@@ -31,16 +35,27 @@ class Store:
     """The organization's rows."""
 
     def __init__(self, path: str = ":memory:") -> None:
-        """Open an empty one."""
+        """Open it; a new one has empty tables. Rolling back needs a journal; in memory it costs next to nothing."""
         self.connection = apsw.Connection(path, statementcachesize=300)
-        self.connection.execute("pragma journal_mode = off; pragma synchronous = off; pragma temp_store = memory")
-        if path == ":memory:":
-            # Rolling back needs a journal; in memory it costs nothing that matters.
-            self.connection.execute("pragma journal_mode = memory")
-        self.version = 1_000_000
-        for entity in ENTITIES:
-            self.connection.execute(_table(entity))
-        self.connection.execute(_OWN_TABLES)
+        # A file has one process: versions are counted in this one.
+        journal = "memory" if path == ":memory:" else "wal"
+        self.connection.execute("pragma locking_mode = exclusive; pragma synchronous = normal")
+        self.connection.execute(f"pragma journal_mode = {journal}")
+        self.connection.execute("pragma temp_store = memory; pragma cache_size = -65536; pragma mmap_size = 1073741824")
+        with self.connection:
+            for entity in ENTITIES:
+                self.connection.execute(_table(entity))
+            self.connection.execute(_OWN_TABLES)
+        self.version = self._last_version()
+
+    def note(self, name: str, value: str) -> None:
+        """Keep a fact about the whole organization."""
+        self.run("insert or replace into _note values (?, ?)", (name, value))
+
+    def noted(self, name: str) -> str | None:
+        """A fact about the whole organization; None where it was never told."""
+        found = self.value("select value from _note where name = ?", (name,))
+        return None if found is None else str(found)
 
     def next_version(self) -> int:
         """The version of the write that is about to happen."""
@@ -90,8 +105,14 @@ class Store:
             self.connection.executemany(f'insert into "{entity.name}" values ({marks})', bindings())
         return self.version - before
 
+    def _last_version(self) -> int:
+        """The highest version there is; it is higher than any ETag that was ever given out for a standing row."""
+        tables = [f'select max(versionnumber) from "{entity.name}"' for entity in ENTITIES]
+        found = self.rows(" union all ".join([*tables, "select max(version) from _tombstone"]))
+        return max(_FIRST_VERSION, *(row[0] or 0 for row in found))
+
     def close(self) -> None:
-        """Forget everything."""
+        """Forget everything; what is in a file stays there."""
         self.connection.close()
 
 
@@ -105,6 +126,6 @@ def _table(entity: Entity) -> str:
         for name in entity.sql_columns
     ]
     return (
-        f'create table "{entity.name}" ({", ".join(columns)}) without rowid;'
-        f'create index "{entity.name}_version" on "{entity.name}" (versionnumber);'
+        f'create table if not exists "{entity.name}" ({", ".join(columns)}) without rowid;'
+        f'create index if not exists "{entity.name}_version" on "{entity.name}" (versionnumber);'
     )

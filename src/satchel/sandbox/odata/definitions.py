@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from satchel.sandbox.odata.answers import Answer, ODataError, Request
+from satchel.sandbox.odata.metadata_filter import metadata_filter
 from satchel.sandbox.schema.kinds import CHOICES, TEXTS, Column, Entity, Kind
 from satchel.sandbox.schema.organization import BY_NAME, ENTITIES
 
@@ -19,11 +20,12 @@ _PATH = re.compile(
     r"(?:/(?P<part>Attributes|ManyToOneRelationships|OneToManyRelationships|ManyToManyRelationships|Keys)"
     r"(?:\(LogicalName='(?P<attribute>\w+)'\))?(?:/Microsoft\.Dynamics\.CRM\.(?P<cast>\w+))?)?$"
 )
-_EXPAND = re.compile(r"(\w+)(?:\(\$select=([\w,]+)\))?")
-_CONDITION = re.compile(
-    r"(?P<not>not\s+)?(?P<name>\w+)\s+(?P<operator>eq|ne|in)\s+(?P<value>'[^']*'|\((?:'[^']*',?\s*)*\)|true|false|null|[\w.]+)$"
-)
+_EXPAND = re.compile(r"(\w+)(?:\(([^()]*(?:\([^()]*\)[^()]*)*)\))?")
 _SPACE = uuid.UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
+_NAMESPACE = "Microsoft.Dynamics.CRM."
+_PARTS = ("Attributes", "ManyToOneRelationships", "OneToManyRelationships", "ManyToManyRelationships", "Keys")
+_ALWAYS = {"MetadataId", "@odata.type"}
+_OPTION_SETS = {"OptionSet", "GlobalOptionSet"}
 Definition = dict[str, Any]
 
 
@@ -149,54 +151,45 @@ def _relationship(entity: Entity, navigation: str) -> Definition:
 
 
 def _listed(context: str, items: Iterable[Definition], request: Request) -> Answer:
-    matching = [item for item in items if _matches(item, request.query.get("$filter"))]
+    matching = _filtered(items, request.query.get("$filter"))
     return Answer.json({"@odata.context": context, "value": [_shaped(item, request) for item in matching]})
 
 
+def _filtered(items: Iterable[Definition], text: str | None) -> list[Definition]:
+    test = metadata_filter(text) if text else None
+    return [item for item in items if test is None or test(item)]
+
+
 def _shaped(item: Definition, request: Request) -> Definition:
+    """An item as `$select` and `$expand` want it. Errors: ODataError 400."""
     expand = dict(_EXPAND.findall(request.query.get("$expand", "")))
-    select = {name.strip() for name in request.query.get("$select", "").split(",") if name.strip()}
-    unknown = select - item.keys() - {"OptionSet", "GlobalOptionSet"}
+    select = _names(request.query.get("$select", ""))
     is_attribute = "AttributeType" in item
+    unknown = sorted(select - item.keys() - _OPTION_SETS)
     if unknown and not is_attribute:
-        name = sorted(unknown)[0]
         raise ODataError(
-            400, "0x0", f"Could not find a property named '{name}' on type 'Microsoft.Dynamics.CRM.EntityMetadata'."
+            400, "0x0", f"Could not find a property named '{unknown[0]}' on type '{_NAMESPACE}EntityMetadata'."
         )
-    kept = select | {"MetadataId", "@odata.type"} | expand.keys()
+    kept = select | _ALWAYS | expand.keys()
     shaped = {name: value for name, value in item.items() if not select or name in kept}
-    if not is_attribute:
-        for part, names in expand.items():
-            shaped[part] = _expanded(BY_NAME[item["LogicalName"]], part, names)
-    elif not expand:
-        shaped = {name: value for name, value in shaped.items() if name not in {"OptionSet", "GlobalOptionSet"}}
-    return shaped
+    if is_attribute:
+        return {name: value for name, value in shaped.items() if name in expand or name not in _OPTION_SETS}
+    parts = {part: _expanded(BY_NAME[item["LogicalName"]], part, options) for part, options in expand.items()}
+    return shaped | parts
 
 
-def _expanded(entity: Entity, part: str, names: str) -> list[Definition]:
-    wanted = {name for name in names.split(",") if name} | {"MetadataId", "@odata.type"}
-    items = _part(entity, part, None)
-    return [{name: value for name, value in item.items() if not names or name in wanted} for item in items]
+def _expanded(entity: Entity, part: str, text: str) -> list[Definition]:
+    options = {name.strip(): value for name, _, value in (one.partition("=") for one in text.split(";")) if value}
+    unknown = sorted(options.keys() - {"$select", "$filter"})
+    if unknown or part not in _PARTS:
+        raise ODataError(400, "0x80060888", f"$expand does not know {(unknown or [part])[0][:50]} here.")
+    names = _names(options.get("$select", ""))
+    items = _filtered(_part(entity, part, None), options.get("$filter"))
+    return [{name: value for name, value in item.items() if not names or name in names | _ALWAYS} for item in items]
 
 
-def _matches(item: Mapping[str, Any], text: str | None) -> bool:
-    if not text:
-        return True
-    return any(all(_holds(item, one) for one in re.split(r"\s+and\s+", part)) for part in re.split(r"\s+or\s+", text))
-
-
-def _holds(item: Mapping[str, Any], text: str) -> bool:
-    bare = text.strip()
-    while bare.startswith("(") and bare.endswith(")"):
-        bare = bare[1:-1].strip()
-    match = _CONDITION.match(bare)
-    if match is None or match["name"] not in item:
-        raise ODataError(400, "0x80060888", f"The filter on metadata is not supported: {text[:100]}")
-    value = item[match["name"]]
-    value = value.get("Value") if isinstance(value, dict) else value
-    wanted = re.findall(r"'([^']*)'", match["value"]) or [match["value"].rpartition(".")[2]]
-    is_equal = str(value).lower() in {one.lower() for one in wanted}
-    return is_equal == ((match["operator"] != "ne") != bool(match["not"]))
+def _names(text: str) -> set[str]:
+    return {name.strip() for name in text.split(",") if name.strip()}
 
 
 def _entity(match: re.Match[str]) -> Entity:

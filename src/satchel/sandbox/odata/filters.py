@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any
 
 from satchel.sandbox.odata.answers import ODataError
-from satchel.sandbox.schema.kinds import CHOICES, TEXTS, Column, Entity, Kind
+from satchel.sandbox.odata.literals import unquoted, value_of
+from satchel.sandbox.schema.kinds import TEXTS, Column, Entity, Kind
 from satchel.sandbox.schema.organization import BY_NAME
 
 MAX_CHARACTERS = 32_768
@@ -26,7 +26,6 @@ _TOKEN = re.compile(
 _COMPARISONS = {"eq": "is", "ne": "is not", "gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 _FUNCTIONS = {"contains": "%{}%", "startswith": "{}%", "endswith": "%{}"}
 
-_MAX_INTEGER = 2**63 - 1
 
 Sql = tuple[str, list[Any]]
 
@@ -134,7 +133,7 @@ class _Parser:
         if kind != "text":
             raise _syntax(f"{name} takes a text")
         self._need_mark(")")
-        escaped = re.sub(r"([\\%_])", r"\\\1", _unquoted(text))
+        escaped = re.sub(r"([\\%_])", r"\\\1", unquoted(text))
         return f"{expression} like ? escape '\\'", [_FUNCTIONS[name].format(escaped)]
 
     def _property(self, path: str) -> tuple[str, Column]:
@@ -157,7 +156,7 @@ class _Parser:
         if kind == "word" and text == "null":
             return None
         try:
-            return _VALUE[column.kind](kind, text)
+            return value_of(column, kind, text)
         except (KeyError, ValueError, OverflowError) as error:
             raise ODataError(
                 400,
@@ -200,69 +199,3 @@ def _tokens(text: str) -> list[tuple[str, str]]:
 
 def _syntax(problem: str) -> ODataError:
     return ODataError(400, "0x80060888", f"Syntax error in $filter: {problem}.")
-
-
-def _unquoted(text: str) -> str:
-    return text[1:-1].replace("''", "'")
-
-
-def _text(kind: str, text: str) -> str:
-    if kind != "text":
-        raise ValueError
-    return _unquoted(text)
-
-
-def _guid(kind: str, text: str) -> str:
-    value = _unquoted(text) if kind == "text" else text
-    if kind not in {"guid", "text"}:
-        raise ValueError
-    return value.lower()
-
-
-def _integer(kind: str, text: str) -> int:
-    if kind != "number":
-        raise ValueError
-    return _fitting(int(text))
-
-
-def _money(kind: str, text: str) -> int:
-    if kind != "number":
-        raise ValueError
-    return _fitting(round(Decimal(text) * 100))
-
-
-def _decimal(kind: str, text: str) -> float:
-    if kind != "number":
-        raise ValueError
-    return float(text)
-
-
-def _boolean(kind: str, text: str) -> int:
-    return {"true": 1, "false": 0}[text]
-
-
-def _moment(kind: str, text: str) -> str:
-    value = _unquoted(text) if kind == "text" else text
-    return (value[:19] + "Z" if len(value) > 10 else value + "T00:00:00Z") if kind in {"moment", "text"} else _fail()
-
-
-def _date(kind: str, text: str) -> str:
-    return (_unquoted(text) if kind == "text" else text)[:10] if kind in {"moment", "text"} else _fail()
-
-
-def _fitting(number: int) -> int:
-    if abs(number) > _MAX_INTEGER:
-        raise ValueError
-    return number
-
-
-def _fail() -> Any:
-    raise ValueError
-
-
-_VALUE: dict[Kind, Callable[[str, str], Any]] = {
-    Kind.GUID: _guid, Kind.LOOKUP: _guid, Kind.CUSTOMER: _guid, Kind.OWNER: _guid, Kind.STRING: _text, Kind.MEMO: _text,
-    Kind.MULTISELECT: _text, Kind.INTEGER: _integer, Kind.BIGINT: _integer, Kind.DECIMAL: _decimal,
-    Kind.DOUBLE: _decimal, Kind.MONEY: _money, Kind.BOOLEAN: _boolean, Kind.DATETIME: _moment, Kind.DATE: _date,
-    **dict.fromkeys(CHOICES, _integer),
-}  # fmt: skip
