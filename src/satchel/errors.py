@@ -51,7 +51,7 @@ class DataFolderUnusable(ConfigError):
     """The data folder cannot be written."""
 
     code = "E103"
-    default_hint = "Give a folder with free space that this user may write: --data-folder or SATCHEL_DATA_FOLDER."
+    default_hint = "Give a folder with free space that this user may write: --data-folder or SATCHEL_DATA__FOLDER."
 
 
 class PortInUse(ConfigError):
