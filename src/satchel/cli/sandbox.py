@@ -6,23 +6,22 @@ import asyncio
 import secrets
 import signal
 import socket
-import time
 from pathlib import Path
 from typing import Any
 
 import click
-import structlog
 from granian.constants import Interfaces
 from granian.server.embed import Server
 
 from satchel.cli.options import json_option
 from satchel.cli.output import console, print_json_line, progress
-from satchel.errors import PortInUse
+from satchel.errors import ConfigError, PortInUse
 from satchel.sandbox.data.directory_rows import Directory
-from satchel.sandbox.data.generate import MAX_ROWS, MIN_ROWS, generate
+from satchel.sandbox.data.folder import Opened, open_organization
+from satchel.sandbox.data.generate import MAX_ROWS, MIN_ROWS
 from satchel.sandbox.data.store import Store
 from satchel.sandbox.web.app import Sandbox
-from satchel.sandbox.web.limits import Limits
+from satchel.sandbox.web.limits import Bounds, Limits
 from satchel.telemetry import log as logs
 
 EPILOG = """\b
@@ -30,7 +29,7 @@ It speaks the Dataverse Web API below /api/data/v9.2/; docs/reference/sandbox.md
   satchel org add contoso --source URL --token-url TOKEN_URL --client-id satchel \\
       --client-secret-file FILE --profile examples/field-service.toml
 """
-log = structlog.get_logger()
+_POLL_SECONDS = 0.01
 
 
 @click.command(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,8 +43,14 @@ log = structlog.get_logger()
 @click.option("--tls-key", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="PKCS#8 PEM.")
 @click.option("--client-id", default="satchel", show_default=True)
 @click.option("--client-secret", help="[default: a random one, printed]")
+@click.option(
+    "--folder", type=click.Path(path_type=Path, file_okay=False), help="Keep the organization here and go on with it."
+)
 @click.option("--delta-expiry", type=click.FloatRange(min=0), default=7 * 86400.0, show_default=True, help="Seconds.")
 @click.option("--limits/--no-limits", default=False, show_default=True, help="Service protection limits (429).")
+@click.option("--limit-requests", type=click.IntRange(min=1), default=6000, show_default=True, help="A window.")
+@click.option("--limit-window", type=click.FloatRange(min=0.1), default=300.0, show_default=True, help="Seconds.")
+@click.option("--limit-at-once", type=click.IntRange(min=1), default=52, show_default=True, help="Requests at once.")
 @json_option
 def command(
     rows: int,
@@ -56,37 +61,38 @@ def command(
     client_secret: str | None,
     delta_expiry: float,
     limits: bool,
+    limit_requests: int,
+    limit_window: float,
+    limit_at_once: int,
+    folder: Path | None,
     tls_cert: Path | None,
     tls_key: Path | None,
     as_json: bool,
 ) -> None:
-    """Serve a sample organization: a Dataverse-shaped OData v4 service with realistic rows, in memory, until Ctrl-C."""
+    """Serve a sample organization: a Dataverse-shaped OData v4 service with realistic rows, until Ctrl-C.
+
+    It is kept in memory, or in a folder (--folder) where the next start finds it as it was left.
+    """
     logs.configure("warning", "auto", "sandbox")
     port = _free_port(host, port)
-    store = Store()
-    directory = _generate(store, rows, seed, is_quiet=as_json)
+    opened = _open(folder, rows, seed, is_quiet=as_json)
+    store, directory = opened.store, opened.directory
+    bounds = Bounds(requests=limit_requests, window_seconds=limit_window, at_once=limit_at_once)
     secret = client_secret or secrets.token_urlsafe(24)
     sandbox = Sandbox(
         store, directory.application, client_id=client_id, client_secret=secret,
-        delta_expiry_seconds=delta_expiry, limits=Limits(is_on=limits),
+        delta_expiry_seconds=delta_expiry, limits=Limits(is_on=limits, bounds=bounds),
     )  # fmt: skip
     base = f"{'https' if tls_cert else 'http'}://{host}:{port}"
-    ready = {
-        "url": base,
-        "token_url": f"{base}/contoso/oauth2/v2.0/token",
-        "client_id": client_id,
-        "client_secret": secret,
-        "users": _users(store, directory),
-    }
-    server = Server(
-        sandbox,
-        address=host,
-        port=port,
-        interface=Interfaces.ASGINL,
-        ssl_cert=tls_cert,
-        ssl_key=tls_key,
-        log_enabled=False,
-    )
+    ready: dict[str, Any] = {"url": base, "token_url": f"{base}/contoso/oauth2/v2.0/token", "client_id": client_id}
+    ready |= {"client_secret": secret, "users": _users(store, directory)}
+    try:
+        server = Server(
+            sandbox, address=host, port=port, interface=Interfaces.ASGINL, ssl_cert=tls_cert, ssl_key=tls_key,
+            log_enabled=False,
+        )  # fmt: skip
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"Certificate and key cannot be used: {error}.", hint="Give PEM files that fit.") from error
     asyncio.run(_serve(server, host, port, ready, as_json=as_json))
 
 
@@ -95,7 +101,11 @@ async def _serve(server: Server, host: str, port: int, ready: dict[str, Any], *,
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     serving = asyncio.ensure_future(server.serve())
-    await asyncio.to_thread(_wait_until_it_accepts, host, port)
+    while not serving.done() and not await asyncio.to_thread(_accepts, host, port):  # noqa: ASYNC110 - no event tells it
+        await asyncio.sleep(_POLL_SECONDS)
+    if serving.done():
+        await serving
+        raise ConfigError("The server did not start.")
     if as_json:
         print_json_line(ready)
     else:
@@ -105,12 +115,14 @@ async def _serve(server: Server, host: str, port: int, ready: dict[str, Any], *,
     await serving
 
 
-def _generate(store: Store, rows: int, seed: int, *, is_quiet: bool) -> Directory:
+def _open(folder: Path | None, rows: int, seed: int, *, is_quiet: bool) -> Opened:
     if is_quiet:
-        return generate(store, rows, seed)
+        return open_organization(folder, rows, seed)
     with progress() as bars:
         task = bars.add_task("making rows", total=rows, note="")
-        return generate(store, rows, seed, lambda more: bars.advance(task, more))
+        opened = open_organization(folder, rows, seed, lambda more: bars.advance(task, more))
+        bars.update(task, completed=rows)
+    return opened
 
 
 def _users(store: Store, directory: Directory) -> list[dict[str, str]]:
@@ -142,10 +154,9 @@ def _free_port(host: str, port: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait_until_it_accepts(host: str, port: int) -> None:
-    while True:
-        try:
-            with socket.create_connection((host, port), timeout=1):
-                return
-        except OSError:
-            time.sleep(0.01)
+def _accepts(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=1):
+            return True
+    except OSError:
+        return False
