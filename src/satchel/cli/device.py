@@ -131,7 +131,12 @@ def watch(folder: Path | None, key_file: Path | None, passphrase_file: Path | No
 def query(
     sql: str, as_csv: bool, folder: Path | None, key_file: Path | None, passphrase_file: Path | None, as_json: bool
 ) -> None:
-    """Read with SQL (SQLite's). Works without a network; it cannot change anything."""
+    """Read with SQL (SQLite's). Works without a network; it cannot change anything.
+
+    \b
+    satchel device query "select fullname from contact order by fullname limit 10"
+    satchel device query --csv "select * from account" > accounts.csv
+    """
     with Device.open(folder, key=_key(key_file, passphrase_file)) as device:
         rows = device.sql(sql)
     if as_json:

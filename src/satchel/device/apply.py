@@ -88,6 +88,7 @@ class Applier:
 
     def _apply(self, connection: apsw.Connection, line: Line) -> None:
         if line.begin is not None and line.begin.reset:
+            connection.execute("delete from _satchel_seen")  # of a reset that this one begins over
             self._store.set(RESET, "1")
             self._changes.was_reset = True
         elif line.model is not None:

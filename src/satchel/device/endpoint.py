@@ -39,6 +39,9 @@ def enroll(link: EnrolmentLink, device_name: str) -> Enrolment:
         ca_pem = fetch_authority(link) if link.ca_fingerprint else None
         with _client(link.server_url, ca_pem) as client, _readable_failures(link.server_url, untrusted=NotEntitled):
             answer = client.post(f"/v1/orgs/{link.organization}/enroll", content=body)
+    except ServerUnreachable as error:
+        error.hint = "Check the network and the address in the link, then enroll again with the same link."
+        raise
     except (httpx.InvalidURL, UnicodeError) as error:
         raise InputInvalid(f"The enrolment link is damaged: {link.server_url} is not an address.") from error
     if answer.status_code != httpx.codes.OK:

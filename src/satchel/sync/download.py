@@ -62,10 +62,10 @@ async def download(
             view = View(
                 connection, await read_head(connection), scope, await user_buckets(connection, scope, user_id), limits
             )
-            state = _usable(state, view.head)
-            lines = _opening(view, state, model_digest) if is_first else []
-            if not is_first and view.head.model_digest != model_digest:
-                return  # published meanwhile: the device comes again from its last cursor and gets the new model
+            state, begins_reset = _usable(state, view.head)
+            lines = _opening(view, model_digest, begins_reset=begins_reset) if is_first else []
+            if not is_first and (begins_reset or view.head.model_digest != model_digest):
+                return  # published or rebuilt meanwhile: the device comes again from its last cursor and is told
             model_digest = view.head.model_digest
             state, is_end, step_lines = await _step(view, state)
         lines += step_lines
@@ -88,17 +88,17 @@ def is_current(state: CursorState, head: Head, model_digest: str | None) -> bool
     )
 
 
-def _usable(state: CursorState | None, head: Head) -> CursorState:
-    """A fresh start where there is no cursor, a reset where it is of another staging database."""
+def _usable(state: CursorState | None, head: Head) -> tuple[CursorState, bool]:
+    """A fresh start where there is no cursor; where it is of another staging database a reset, which begins now."""
     if state is None:
-        return CursorState(epoch=head.epoch, checkpoint=head.op)
+        return CursorState(epoch=head.epoch, checkpoint=head.op), False
     if state.epoch != head.epoch or state.checkpoint > head.op:
-        return CursorState(epoch=head.epoch, checkpoint=head.op, is_reset=True)
-    return state
+        return CursorState(epoch=head.epoch, checkpoint=head.op, is_reset=True), True
+    return state, False
 
 
-def _opening(view: View, state: CursorState, model_digest: str | None) -> list[bytes]:
-    lines = [codec.begin_line(Begin(view.head.op, view.head.model_digest, state.is_reset))]
+def _opening(view: View, model_digest: str | None, *, begins_reset: bool) -> list[bytes]:
+    lines = [codec.begin_line(Begin(view.head.op, view.head.model_digest, begins_reset))]
     if model_digest != view.head.model_digest:
         lines.append(codec.model_line(view.scope.client_model))
     return lines

@@ -25,7 +25,7 @@ def configure(level: str, form: Literal["console", "json", "auto"], service: str
         redact,
         structlog.processors.format_exc_info if is_json else _pass,
     ]
-    renderer = structlog.processors.JSONRenderer() if is_json else structlog.dev.ConsoleRenderer(sys.stderr.isatty())
+    renderer = structlog.processors.JSONRenderer() if is_json else _console()
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -52,6 +52,11 @@ def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mu
         if any(word in key.lower() for word in _SECRET_WORDS):
             event[key] = REDACTED
     return event
+
+
+def _console() -> structlog.dev.ConsoleRenderer:
+    """Plain tracebacks: the default ones print local variables, and a secret may be one of them."""
+    return structlog.dev.ConsoleRenderer(sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
 
 
 def _name_service(service: str) -> Any:

@@ -39,6 +39,10 @@ out.preventUpdate = await api.upsert({ collection: "accounts", key, data: { name
 out.kept = (await api.retrieve({ collection: "accounts", key, select: ["name"] })).name;
 out.upserted = await status(api.upsert({ collection: "accounts", key: "22222222-2222-4222-8222-222222222222", data: { name: "U" } }));
 
+const known = (await api.retrieve({ collection: "accounts", key, select: ["name"] }))["@odata.etag"];
+out.notModified = await api.retrieve({ collection: "accounts", key, select: ["name"], ifnonematch: known })
+  .then((row) => (row?.name ? 200 : 304), (error) => error.status);
+
 const tracked = await api.retrieveMultiple({ collection: "accounts", select: ["name"], trackChanges: true, maxPageSize: 5000 });
 const link = tracked["@odata.deltaLink"] ?? tracked.oDataDeltaLink;
 await api.deleteRecord({ collection: "accounts", key: "22222222-2222-4222-8222-222222222222" });
@@ -58,13 +62,17 @@ api.update({ collection: "accounts", key, data: { nosuchcolumn: 1 } });
 out.failedBatch = await api.executeBatch().then(() => [], (errors) => errors.map((one) => one.status));
 out.rolledBack = (await api.retrieveMultiple({ collection: "accounts", filter: "name eq 'Rolled back'", select: ["name"] })).value.length;
 
-const entity = await api.retrieveEntity({ key: "LogicalName='contact'", select: ["LogicalName", "OwnershipType", "ChangeTrackingEnabled"] });
+const entity = await api.retrieveEntity({ key: "LogicalName='contact'",
+  select: ["LogicalName", "OwnershipType", "ChangeTrackingEnabled"] });
 out.entity = [entity.LogicalName, entity.OwnershipType, entity.ChangeTrackingEnabled];
+const entities = await api.retrieveEntities({ select: ["LogicalName"], filter: "ChangeTrackingEnabled eq true" });
+out.entities = entities.value.map((one) => one.LogicalName);
 const attributes = await api.retrieveAttributes({ entityKey: "LogicalName='contact'", select: ["LogicalName"] });
 out.attributes = attributes.value.map((one) => one.LogicalName).includes("parentcustomerid");
 const all = await api.count({ collection: "contacts" });
 const asUser = new DynamicsWebApi({ serverUrl, dataApi: { version: "9.2" }, onTokenRefresh: async () => token, impersonateAAD: objectId });
-out.impersonated = (await asUser.count({ collection: "contacts" })) <= all;
+out.impersonated = [all, await asUser.count({ collection: "contacts" }),
+  (await asUser.callFunction({ functionName: "WhoAmI" })).UserId];
 out.deleted = await status(api.deleteRecord({ collection: "contacts", key: contact }));
 out.gone = await status(api.retrieve({ collection: "contacts", key: contact, select: ["fullname"] }));
 console.log(JSON.stringify(out));

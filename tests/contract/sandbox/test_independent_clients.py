@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,38 +11,17 @@ import pytest
 import requests
 from azure.core.credentials import AccessToken
 from PowerPlatform.Dataverse.client import DataverseClient
+from PowerPlatform.Dataverse.models.filters import col
 
 from satchel.identity.certificates import ensure_server_certificate
+from tests.contract.sandbox.node_client import check
 from tests.support.processes import Sandbox, sandbox
-
-HERE = Path(__file__).parent
-PLACE = HERE.parents[2] / ".node" / "sandbox"
-
-
-def install() -> Path:
-    """The npm packages, once; returns the folder the check runs in."""
-    mark, wanted = PLACE / ".installed", (HERE / "package-lock.json").read_text()
-    if not mark.exists() or mark.read_text() != wanted:
-        PLACE.mkdir(parents=True, exist_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copyfile(HERE / name, PLACE / name)
-        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-        subprocess.run(command, cwd=PLACE, check=True, timeout=300)
-        mark.write_text(wanted)
-    shutil.copyfile(HERE / "check.mjs", PLACE / "check.mjs")
-    return PLACE
 
 
 @pytest.mark.node
 def test_dynamics_web_api(tmp_path: Path) -> None:
-    folder = install()
     with sandbox(tmp_path, 1000) as source:
-        arguments = [source.url, source.token(), source.users[0]["azureactivedirectoryobjectid"]]
-        done = subprocess.run(
-            ["node", "check.mjs", *arguments], cwd=folder, capture_output=True, text=True, timeout=60, check=False
-        )
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
+        found = check(source.url, source.token(), source.users[0]["azureactivedirectoryobjectid"])
 
     assert set(found["who"]) >= {"UserId", "BusinessUnitId", "OrganizationId"}
     assert found["pages"][:2] == [10, 10]
@@ -61,9 +37,13 @@ def test_dynamics_web_api(tmp_path: Path) -> None:
     assert found["batched"] == [True]
     assert found["failedBatch"] == [400]
     assert found["rolledBack"] == 0
+    assert found["notModified"] == 304
+    assert {"account", "contact", "incident", "task"} <= set(found["entities"])
     assert found["entity"] == ["contact", "UserOwned", True]
     assert found["attributes"] is True
-    assert found["impersonated"] is True
+    everybodys, users_own, caller = found["impersonated"]
+    assert 0 < users_own < everybodys
+    assert caller not in {None, found["who"]["UserId"]}
     assert (found["deleted"], found["gone"]) == (0, 404)
 
 
@@ -115,3 +95,56 @@ def test_powerplatform_dataverse_client(client: DataverseClient) -> None:
     assert table["table_logical_name"] == "contact"
     client.records.delete("account", key)
     assert not client.records.list("account", select=["name"], filter="name eq 'Changed'")
+
+
+def test_powerplatform_queries_are_built_and_paged(client: DataverseClient) -> None:
+    wanted = client.query.builder("account").select("name", "creditlimit", "statecode")
+    wanted = wanted.where((col("statecode") == 0) & (col("creditlimit") > 1000))
+    wanted = wanted.order_by("creditlimit", descending=True)
+    records = [record for page in wanted.page_size(10).execute_pages() for record in page]
+    limits = [record["creditlimit"] for record in records]
+    assert len(records) > 10
+    assert limits == sorted(limits, reverse=True)
+    assert min(limits) > 1000
+    assert {record["statecode"] for record in records} == {0}
+
+    some = "contains(name,'a') or name eq 'O''Hara'"
+    assert len(list(client.records.list("account", filter=some, top=3, expand=["createdby"]))) == 3
+
+
+def test_powerplatform_tables_are_listed(client: DataverseClient) -> None:
+    tables = client.tables.list(filter="LogicalName eq 'contact' or LogicalName eq 'task'", select=["LogicalName"])
+    assert {table["LogicalName"] for table in tables} == {"contact", "task"}
+    assert len(client.tables.list()) > 10
+
+
+def test_powerplatform_tables_are_described(client: DataverseClient) -> None:
+    columns = client.tables.list_columns("contact", select=["LogicalName", "AttributeType"])
+    assert {"parentcustomerid": "Customer", "creditlimit": "Money"}.items() <= {
+        column["LogicalName"]: column["AttributeType"] for column in columns
+    }.items()
+    texts = client.tables.list_columns("contact", filter="AttributeType eq 'String'")
+    assert {column["AttributeType"] for column in texts} == {"String"}
+    relationships = client.tables.list_table_relationships("contact")
+    ends = {(one["ReferencingEntity"], one["ReferencingAttribute"], one["ReferencedEntity"]) for one in relationships}
+    assert {("contact", "parentcustomerid", "account"), ("account", "primarycontactid", "contact")} <= ends
+    assert client.tables.get("nosuchtable") is None
+
+
+def test_powerplatform_change_sets_are_all_or_nothing(client: DataverseClient) -> None:
+    good = client.batch.new()
+    with good.changeset() as changes:
+        contact = changes.records.create("contact", {"lastname": "Batch"})
+        account = changes.records.create("account", {"name": "Good", "primarycontactid@odata.bind": contact})
+        changes.records.update("account", account, {"creditlimit": 5})
+    done = good.execute()
+    assert [one.status_code for one in done.responses] == [204, 204, 204]
+    named = client.records.list("account", filter="name eq 'Good'", select=["creditlimit", "_primarycontactid_value"])
+    assert [(record["creditlimit"], record["_primarycontactid_value"]) for record in named] == [(5, done.entity_ids[0])]
+
+    bad = client.batch.new()
+    with bad.changeset() as changes:
+        changes.records.create("account", {"name": "Bad"})
+        changes.records.create("account", {"nosuchcolumn": 1})
+    assert [one.status_code for one in bad.execute().failed] == [400]
+    assert not client.records.list("account", filter="name eq 'Bad'", select=["name"])

@@ -95,3 +95,26 @@ def test_a_killed_server_starts_again_although_its_processes_linger(tmp_path: Pa
         assert again.execute("select 1").fetchone() == (1,)
     connection.close()
     server.stop()
+
+
+@pytest.mark.parametrize("name", ["a b", "50%", "a&b=c", "a,b"])
+def test_a_folder_may_have_any_name(name: str, tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path / name) as server, psycopg.connect(server.url) as connection:
+        assert connection.execute("select 1").fetchone() == (1,)
+
+
+def test_a_server_starts_while_its_predecessor_still_ends(tmp_path: Path) -> None:
+    before, after = EmbeddedPostgres(tmp_path / "server"), EmbeddedPostgres(tmp_path / "server")
+    connection = psycopg.connect(before.start())
+    assert before.pid is not None
+    os.kill(before.pid, signal.SIGTERM)  # it waits for its clients, and holds the folder until they are gone
+    ending = threading.Timer(1.0, connection.close)
+    ending.start()
+
+    after.start()
+    ending.join()
+
+    with psycopg.connect(after.url) as again:
+        assert again.execute("select 1").fetchone() == (1,)
+    before.stop()
+    after.stop()

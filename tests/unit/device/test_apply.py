@@ -89,11 +89,19 @@ def test_a_reset_sweeps_what_did_not_come_again_even_when_it_was_interrupted(sto
 
     apply(store, l.begin(reset=True), l.put(l.contact("a", "new")), l.cursor("r1"), l.put(l.contact("lost")))
     assert set(contacts(store)) == {"a", "b", "c"}
-    apply(store, l.begin(reset=True), l.put(l.contact("d")), l.end("r2"))
+    apply(store, l.begin(), l.put(l.contact("d")), l.end("r2"))
 
     assert contacts(store) == {"a": "new", "d": "Ann"}
     apply(store, l.begin(), l.put(l.contact("e")), l.end("r3"))
     assert set(contacts(store)) == {"a", "d", "e"}
+
+
+def test_a_reset_that_begins_over_forgets_what_the_first_one_put(store: Store) -> None:
+    apply(store, l.begin(reset=True), l.model(), l.put(l.contact("deleted since")), l.cursor("r1"))
+
+    apply(store, l.begin(reset=True), l.put(l.contact("a")), l.end("r2"))
+
+    assert set(contacts(store)) == {"a"}
 
 
 def test_a_new_model_changes_tables_in_place(store: Store) -> None:

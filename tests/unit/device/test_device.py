@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -12,12 +14,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 from granian.constants import Interfaces
 from granian.server.embed import Server
 
 from satchel.device import Device, DeviceKey
+from satchel.device.endpoint import fetch_authority
 from satchel.errors import (
     DeviceBusy,
     DeviceExists,
@@ -26,12 +30,13 @@ from satchel.errors import (
     InputInvalid,
     NotEntitled,
     QueryInvalid,
+    SatchelError,
     ServerUnreachable,
     TokenInvalid,
 )
 from satchel.identity.certificates import ServerCertificate, ensure_server_certificate
 from satchel.protocol.compression import compressor
-from satchel.protocol.enrolment import format_link
+from satchel.protocol.enrolment import format_link, parse_link
 from satchel.protocol.messages import EnrollAnswer
 from tests.unit.device import lines as l
 
@@ -200,6 +205,50 @@ def test_another_authority_is_not_trusted(network: FakeNetwork, tmp_path: Path) 
     with pytest.raises(NotEntitled, match="authority"):
         Device.enroll(network.link("0" * 64), tmp_path / "other", key=KEY)
     assert not (tmp_path / "other" / "device.json").exists()
+
+
+def test_only_the_authority_of_the_fingerprint_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Base64 ends at its padding: another certificate behind it does not change the fingerprint, and is not kept."""
+    known = b"padded in Base64"
+    text = ssl.DER_cert_to_PEM_cert(known) + ssl.DER_cert_to_PEM_cert(b"someone else")
+    monkeypatch.setattr(httpx.Client, "get", lambda *_: httpx.Response(200, text=text))
+    link = format_link("https://localhost", "contoso", "CODE", hashlib.sha256(known).hexdigest())
+
+    assert fetch_authority(parse_link(link)) == ssl.DER_cert_to_PEM_cert(known)
+
+
+def test_a_certificate_that_the_system_does_not_know_is_refused(network: FakeNetwork, tmp_path: Path) -> None:
+    with pytest.raises(NotEntitled, match="does not trust"):
+        Device.enroll(format_link(network.url, "contoso", "CODE", None), tmp_path / "other", key=KEY)
+    assert not (tmp_path / "other" / "device.json").exists()
+
+
+def test_an_enrolment_without_a_network_can_be_tried_again(network: FakeNetwork, tmp_path: Path) -> None:
+    with pytest.raises(ServerUnreachable) as caught:
+        Device.enroll(format_link("https://localhost:1", "contoso", "CODE", None), tmp_path / "device", key=KEY)
+    assert "again with the same link" in caught.value.hint
+    Device.enroll(network.link(), tmp_path / "device", key=KEY).close()
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 70, "xn--", "[v1.x]"])
+def test_an_impossible_address_is_refused(host: str, tmp_path: Path) -> None:
+    with pytest.raises(InputInvalid, match="not an address"):
+        Device.enroll(f"https://{host}/enroll#org=a&code=b", tmp_path / "none", key=KEY)
+
+
+def test_the_key_may_stand_in_the_environment(device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SATCHEL_DEVICE_KEY", "correct horse battery staple")
+    Device.open(tmp_path / "device").close()
+    monkeypatch.setenv("SATCHEL_DEVICE_KEY", "another")
+    with pytest.raises(DeviceKeyWrong):
+        Device.open(tmp_path / "device")
+
+
+def test_watching_waits_while_another_process_syncs(device: Device, tmp_path: Path) -> None:
+    troubles: list[SatchelError] = []
+    with Device.open(tmp_path / "device", key=KEY) as other, other._folder.lock():
+        device.watch(lambda _: None, on_trouble=troubles.append, should_stop=lambda: bool(troubles))
+    assert [type(trouble) for trouble in troubles] == [DeviceBusy]
 
 
 @pytest.mark.parametrize(

@@ -41,10 +41,12 @@ class Answers:
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
         self.cursors: list[str | None] = []
+        self.models: list[str | None] = []
 
     @contextmanager
     def sync(self, request: SyncRequest, wait_seconds: float) -> Iterator[httpx.Response | None]:
         self.cursors.append(request.cursor)
+        self.models.append(request.model)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -107,6 +109,17 @@ def test_a_long_wish_to_wait_is_cut(store: Store) -> None:
     Download(store, endpoint, pause=pauses.append).run()
 
     assert pauses == [LONGEST_PAUSE_SECONDS]
+
+
+def test_a_client_model_without_entities_is_known_too(store: Store) -> None:
+    nothing = ClientModel(())
+    endpoint = Answers([l.begin(model=nothing), l.model(nothing), l.end("e")], None)
+
+    Download(store, endpoint).run()
+    report = Download(store, endpoint).run()
+
+    assert endpoint.models == [None, nothing.digest]
+    assert report.was_current
 
 
 def test_rows_of_a_refused_step_are_not_reported(store: Store) -> None:
@@ -215,28 +228,34 @@ def test_any_history_of_resets_and_interruptions_ends_with_what_the_server_has(t
             else:
                 gone = [l.remove(key) for key in removed if key not in held]
                 stream = [*gone, *(l.put(l.contact(key, name)) for key, name in changed.items())]
-            _sync_in_pieces(store, stream, is_reset, r)
+            _sync_in_pieces(store, stream, held if is_reset else None, r)
             assert rows_of(store, "contact", "contactid", "fullname") == set(held.items()), f"seed {seed}"
         store.close()
 
 
-def _sync_in_pieces(store: Store, stream: list[dict[str, Any]], is_reset: bool, r: random.Random) -> None:
+def _sync_in_pieces(
+    store: Store, stream: list[dict[str, Any]], reset_to: dict[str, str] | None, r: random.Random
+) -> None:
+    """`reset_to`: what a reset sends; between two answers it may begin over with a row less."""
     sent = 0
     while True:
-        applier = Applier(store)
-        applier.take(*l.decoded([l.begin(reset=is_reset)]))
-        waiting = 0
-        for line in stream[sent:]:
-            if r.random() < 0.2:
-                break
-            applier.take(*l.decoded([line]))
-            waiting += 1
-            if r.random() < 0.3:
-                applier.take(*l.decoded([l.cursor(str(sent + waiting))]))
-                sent, waiting = sent + waiting, 0
-        else:
-            applier.take(*l.decoded([l.end("")]))
-            return
+        if reset_to and sent and r.random() < 0.4:
+            del reset_to[r.choice(sorted(reset_to))]
+            stream, sent = [l.put(l.contact(key, name)) for key, name in reset_to.items()], 0
+        with Applier(store) as applier:
+            applier.take(*l.decoded([l.begin(reset=reset_to is not None and sent == 0)]))
+            waiting = 0
+            for line in stream[sent:]:
+                if r.random() < 0.2:
+                    break
+                applier.take(*l.decoded([line]))
+                waiting += 1
+                if r.random() < 0.3:
+                    applier.take(*l.decoded([l.cursor(str(sent + waiting))]))
+                    sent, waiting = sent + waiting, 0
+            else:
+                applier.take(*l.decoded([l.end("")]))
+                return
 
 
 @pytest.mark.parametrize(

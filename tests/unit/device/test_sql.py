@@ -33,9 +33,9 @@ def offline_device(path: Path, *lines: dict[str, Any]) -> Device:
     folder.make()
     store = Store(folder.database, None)
     store.set("enrolment", msgspec.json.encode(ENROLMENT).decode())
-    applier = Applier(store)
-    for line in l.decoded(lines):
-        applier.take(line)
+    with Applier(store) as applier:
+        for line in l.decoded(lines):
+            applier.take(line)
     store.close()
     folder.write_description(Description(None, "none"))
     return Device.open(path)

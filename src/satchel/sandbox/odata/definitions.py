@@ -68,6 +68,7 @@ def entity_definition(entity: Entity) -> Definition:
         "IsOptimisticConcurrencyEnabled": True,
         "IsCustomEntity": False,
         "IsActivity": entity.name == "task",
+        "IsPrivate": False,
         "DisplayName": _label(entity.label),
         "DisplayCollectionName": _label(entity.plural),
         "Description": _label(""),
