@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
+from satchel.access.fetchxml_hints import hint_for
 from satchel.access.fetchxml_tree import refused
 from satchel.access.fetchxml_values import NOTE_UTC, TEXTS, Notes, day, literal, midnight, next_day, quoted
 from satchel.model.metadata import AttributeType
@@ -66,11 +67,7 @@ def condition_text(condition: Condition) -> str:
     write = _OPERATORS.get(condition.operator)
     if write is not None:
         return write(condition)
-    hint = _HINTS.get(condition.operator) or next(
-        (text for part, text in _HINTS_BY_PART.items() if part in condition.operator),
-        "Take the condition out of the view, or write the filter of this entity by hand.",
-    )
-    return condition.refuse("cannot be carried over.", hint)
+    return condition.refuse("cannot be carried over.", hint_for(condition.operator))
 
 
 def _compared(operator: str) -> Callable[[Condition], str]:
@@ -237,29 +234,4 @@ _OPERATORS: Mapping[str, Callable[[Condition], str]] = {
     },
     "on-or-after": _on_or_after,
     "on-or-before": _on_or_before,
-}
-
-_HINTS = {
-    "eq-userlanguage": "A user's language is not known here. If the user row has it, compare with @my.<attribute>.",
-    "neq": "It is the old name of ne: use ne.",
-    "between": "Use two conditions: ge and le.",
-    "not-between": "Use two conditions joined by or: lt and gt.",
-    "on": "Use two conditions: on-or-after and on-or-before with the same day.",
-    "not-on": "Use two conditions joined by or: lt the day and gt the day.",
-    "today": "Days by the calendar are not followed. Use last-x-hours or next-x-hours with 24.",
-    "yesterday": "Days by the calendar are not followed. Use last-x-hours with 48.",
-    "tomorrow": "Days by the calendar are not followed. Use next-x-hours with 48.",
-    "last-seven-days": "Use last-x-days with 7.",
-    "next-seven-days": "Use next-x-days with 7.",
-    "contain-values": "Choices with several values are not searched; use another column.",
-    "not-contain-values": "Choices with several values are not searched; use another column.",
-}
-_HINTS_BY_PART = {
-    "fiscal": "Fiscal periods are not followed. Use on-or-after and on-or-before, or last-x-days.",
-    "years": "Use days: last-x-days or olderthan-x-days with 365 for each year.",
-    "week": "Periods by the calendar are not followed. Use last-x-weeks or next-x-weeks.",
-    "month": "Periods by the calendar are not followed. Use last-x-months or next-x-months.",
-    "year": "Periods by the calendar are not followed. Use last-x-days or next-x-days with 365.",
-    "under": "Hierarchies of rows are not followed. For rows of users below: eq-useroruserhierarchy.",
-    "above": "Hierarchies of rows are not followed.",
 }
