@@ -94,7 +94,9 @@ class _Reader:
         self._open.append(node)
 
     def _end(self, _name: str) -> None:
-        self._open.pop()
+        node = self._open.pop()
+        if node.name != "value" and (text := node.text.strip()):
+            raise refused(node.line, f"<{node.name[:60]}> holds the text {text[:40]!r}, where only elements belong.")
 
     def _characters(self, text: str) -> None:
         if self._open:

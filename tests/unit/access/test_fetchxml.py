@@ -196,6 +196,7 @@ def test_what_cannot_be_carried_over_is_refused_with_its_place(inner: str, messa
         ("<fetch>", "not well-formed"),
         ("<sql/>", "not a FetchXML query"),
         ("<fetch/>", "one <entity>"),
+        ("<filter>statecode eq 0</filter>", "only elements belong"),
         (fetch("", "contact"), "reads 'contact', not 'account'"),
         (fetch("").replace("<fetch ", '<fetch aggregate="true" '), "aggregates"),
         ('<!DOCTYPE x [<!ENTITY a "b">]>' + fetch(""), "document type"),
