@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from satchel.access.profiles import parse_profile
 from satchel.assembly import Rooms
 from satchel.errors import InputInvalid, SatchelError, UserUnknown
 from satchel.identity.certificates import fingerprint_of
 from satchel.model.changes import SourceInfo, Strategy
 from satchel.model.scope import Scope
-from satchel.model.work import WorkName
 from satchel.protocol.enrolment import format_link
 from satchel.provisioning.organizations import NewOrganization, Organization, check_name
 from satchel.source.connection import Connection
@@ -53,23 +53,18 @@ class OrganizationStatus(msgspec.Struct, frozen=True):
 async def add_organization(rooms: Rooms, name: str, connection: Connection, profile: str) -> tuple[SourceInfo, Scope]:
     """Check source and profile, then register. Errors: as `Rooms.check`, OrganizationExists; nothing is saved then."""
     check_name(name)
-    info, scope = await rooms.check(connection, profile)
+    info, _, scope = await rooms.check(connection, [profile])
     await rooms.organizations.add(
         NewOrganization(
-            name, connection.kind, connection.service_root, rooms.seal_connection(name, connection), profile
+            name,
+            connection.kind,
+            connection.service_root,
+            rooms.seal_connection(name, connection),
+            parse_profile(profile).name,
+            profile,
         )
     )
     return info, scope
-
-
-async def set_profile(rooms: Rooms, name: str, profile: str) -> Scope:
-    """Check a profile against the source, keep it, and ask for a model refresh."""
-    organization = await rooms.organizations.get(name)
-    _, scope = await rooms.check(rooms.open_connection(organization), profile)
-    await rooms.organizations.set_profile(organization, profile)
-    if organization.state == "active":
-        await rooms.events.request(name, WorkName.REFRESH_MODEL)
-    return scope
 
 
 async def wait_until_provisioned(rooms: Rooms, name: str) -> AsyncIterator[tuple[Organization, set[str]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 
@@ -13,7 +13,7 @@ import structlog
 from psycopg.conninfo import conninfo_to_dict
 
 from satchel.access.profiles import parse_profile
-from satchel.access.scope import compile_profile, entity_names
+from satchel.access.scope import compile_profiles, entity_names
 from satchel.database.embedded import running_url
 from satchel.database.migrate import migrate
 from satchel.database.pool import Connection, Database
@@ -32,6 +32,7 @@ from satchel.provisioning.devices import Devices
 from satchel.provisioning.endpoints import SyncServers
 from satchel.provisioning.events import OrganizationEvents
 from satchel.provisioning.organizations import Organization, Organizations
+from satchel.provisioning.profiles import Profiles
 from satchel.settings.schema import Settings
 from satchel.source.connection import Connection as SourceConnection
 from satchel.source.open import open_source
@@ -82,6 +83,7 @@ class Rooms:
         self.queue = queue
         self.key = MasterKey.load(settings)
         self.organizations = Organizations(control)
+        self.profiles = Profiles(control)
         self.devices = Devices(control)
         self.events = OrganizationEvents(control, self.organizations, queue.defer)
         self.databases = StagingDatabases(
@@ -122,28 +124,21 @@ class Rooms:
             )
         )
 
-    async def check(self, connection: SourceConnection, profile_text: str) -> tuple[SourceInfo, Scope]:
-        """Prove that source and profile fit, before anything is saved. Errors: SourceMisconfigured, ProfileInvalid."""
-        profile = parse_profile(profile_text)
+    async def check(
+        self, connection: SourceConnection, profile_texts: Sequence[str]
+    ) -> tuple[SourceInfo, Metadata, Scope]:
+        """Prove that source and profiles fit, before anything is saved. Errors: SourceMisconfigured, ProfileInvalid."""
+        profiles = [parse_profile(text) for text in profile_texts]
         source = self.source(connection)
         try:
             info = await source.check()
-            metadata = await _metadata(source, entity_names(profile, connection.kind))
+            metadata = await source.metadata(entity_names(profiles, connection.kind))
         except SourceUnreachable as error:
             # While it is being registered, an address that does not answer is most likely a wrong one.
             raise SourceMisconfigured(error.message, hint=error.hint) from error
         finally:
             await source.aclose()
-        return info, compile_profile(profile, metadata, connection.kind)
-
-
-async def _metadata(source: Source, names: frozenset[str]) -> Metadata:
-    """These entities with details - and all others too where one is missing, so that the nearest name can be told."""
-    metadata = await source.metadata(names)
-    if names <= metadata.entity_by_name.keys():
-        return metadata
-    others = [e for e in (await source.metadata()).entities if e.name not in metadata.entity_by_name]
-    return Metadata((*metadata.entities, *others))
+        return info, metadata, compile_profiles(profiles, metadata, connection.kind)
 
 
 @asynccontextmanager
@@ -225,7 +220,12 @@ def provisioning_work(rooms: Rooms, open_work: OpenWork) -> ProvisioningWork:
         organizations=rooms.organizations,
         databases=rooms.databases,
         sync_servers=rooms.sync_servers,
-        intervals=Intervals(schedule.pull_interval_seconds, schedule.model_refresh_interval_seconds),
+        intervals=Intervals(
+            pull_seconds=schedule.pull_interval_seconds,
+            full_read_seconds=max(schedule.full_read_interval_seconds, schedule.pull_interval_seconds),
+            model_refresh_seconds=schedule.model_refresh_interval_seconds,
+            window_seconds=schedule.window_interval_seconds,
+        ),
         defer=rooms.queue.defer,
         open_work=open_work.get,
         close_work=open_work.close,

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import tomllib
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
 from satchel.errors import ProfileInvalid
+from satchel.model.scope import Principals
 
 MAX_PROFILE_BYTES = 1024 * 1024
+_HINT = (
+    "A profile has: name, description, assigned, principals, entity. An entity has: name, columns, rows (all, own, "
+    "team, unit, custom, related), filter, related, combine (or, and), owner, unit, conflicts, is_read_only, "
+    "sync_interval_minutes."
+)
 
 
 class RowScope(StrEnum):
@@ -19,6 +26,32 @@ class RowScope(StrEnum):
     OWN = "own"  # owned by the user
     TEAM = "team"  # owned by one of the user's teams
     UNIT = "unit"  # owned by the user's business unit
+    CUSTOM = "custom"  # for which the filter holds
+    RELATED = "related"  # at the end of one of the paths
+
+
+class Combine(StrEnum):
+    """How rows of their own and related rows come together."""
+
+    OR = "or"
+    AND = "and"
+
+
+class ConflictPolicy(StrEnum):
+    """What happens to an edit where the source's row changed as well."""
+
+    MERGE = "merge"
+    SERVER = "server"
+    DEVICE = "device"
+    ASK = "ask"
+
+
+class RelatedRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Rows go offline that a path ties to rows of another entity that go offline."""
+
+    path: str
+    is_direct: bool = False
+    """Only to rows there that go offline for themselves, not as related ones. Paths to the same entity always are."""
 
 
 class ProfileItem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,24 +60,43 @@ class ProfileItem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     name: str
     columns: tuple[str, ...] = ()
     """Attributes that go offline; empty: all."""
-    rows: tuple[RowScope, ...] = (RowScope.OWN,)
-    """A row goes offline when one of these holds."""
+    rows: tuple[RowScope, ...] | None = None
+    """A row goes offline when one of these holds; not given: own, or custom or related where those are given."""
+    filter: str | None = None
+    """With `custom` among the rows one more way in; else it narrows the others."""
+    related: tuple[str | RelatedRule, ...] = ()
+    combine: Combine = Combine.OR
+    """`or`: related rows besides the others; `and`: of the others only related ones."""
     owner: str = "ownerid"
     """Attribute that names the owner (user or team)."""
     unit: str = "owningbusinessunit"
     """Attribute that names the business unit."""
+    conflicts: ConflictPolicy = ConflictPolicy.MERGE
+    is_read_only: bool = False
+    sync_interval_minutes: int | None = None
+
+    @property
+    def row_scopes(self) -> tuple[RowScope, ...]:
+        """The ways in, but for related rows."""
+        if self.rows is not None:
+            return tuple(scope for scope in self.rows if scope is not RowScope.RELATED)
+        if self.filter is not None:
+            return (RowScope.CUSTOM,)
+        return () if self.related else (RowScope.OWN,)
+
+    @property
+    def related_rules(self) -> tuple[RelatedRule, ...]:
+        """The paths to other entities' rows."""
+        return tuple(rule if isinstance(rule, RelatedRule) else RelatedRule(rule) for rule in self.related)
 
 
-class PrincipalSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where a source that is not Dataverse keeps its users and teams."""
+class Assigned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who takes part; all empty: everyone."""
 
-    user: str
-    user_name: str | None = None
-    user_unit: str | None = None
-    user_disabled: str | None = None
-    membership: str | None = None
-    membership_user: str | None = None
-    membership_team: str | None = None
+    users: tuple[str, ...] = ()
+    teams: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    """Names of security roles."""
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,7 +104,10 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     name: str
     entity: tuple[ProfileItem, ...]
-    principals: PrincipalSource | None = None
+    description: str = ""
+    assigned: Assigned = Assigned()
+    principals: Principals | None = None
+    """Where a source that is not Dataverse keeps its users, teams, units and roles."""
 
 
 def parse_profile(text: str) -> Profile:
@@ -60,29 +115,46 @@ def parse_profile(text: str) -> Profile:
     if len(text.encode()) > MAX_PROFILE_BYTES:
         raise ProfileInvalid(f"The profile is larger than {MAX_PROFILE_BYTES:,} bytes.")
     try:
-        profile = msgspec.convert(tomllib.loads(text), Profile)
-    except tomllib.TOMLDecodeError as error:
-        raise ProfileInvalid(f"The profile is not valid TOML: {error}") from error
+        profile = msgspec.convert(_read(text), Profile)
     except msgspec.ValidationError as error:
-        raise ProfileInvalid(
-            f"The profile is not usable: {error}",
-            hint="An entity has: name, columns, rows (all, own, team, unit), owner, unit.",
-        ) from error
+        raise ProfileInvalid(f"The profile is not usable: {error}", hint=_HINT) from error
+    if not profile.entity:
+        raise ProfileInvalid("The profile offers no entity.", hint="Add at least one [[entity]] with a name.")
     names = [item.name for item in profile.entity]
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
         raise ProfileInvalid(f"The profile names {', '.join(doubled)} more than once.")
-    if not names:
-        raise ProfileInvalid("The profile offers no entity.", hint="Add at least one [[entity]] with a name.")
+    for item in profile.entity:
+        _check_item(item)
     return profile
 
 
-DATAVERSE_PRINCIPALS = PrincipalSource(
-    user="systemuser",
-    user_name="fullname",
-    user_unit="businessunitid",
-    user_disabled="isdisabled",
-    membership="teammembership",
-    membership_user="systemuserid",
-    membership_team="teamid",
-)
+def _read(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ProfileInvalid(f"The profile is not valid TOML: {error}") from error
+    except RecursionError as error:
+        raise ProfileInvalid("The profile is nested too deep.") from error
+
+
+def _check_item(item: ProfileItem) -> None:
+    named = item.rows or ()
+    if RowScope.CUSTOM in named and item.filter is None:
+        raise ProfileInvalid(f'{item.name}: rows names "custom", and there is no filter.', hint='Add filter = "...".')
+    if RowScope.RELATED in named and not item.related:
+        raise ProfileInvalid(f'{item.name}: rows names "related", and there is no path.', hint='Add related = ["..."].')
+    if item.combine is Combine.AND and not item.related:
+        raise ProfileInvalid(f'{item.name}: combine = "and" needs related paths.', hint='Add related = ["..."].')
+    if item.combine is Combine.AND and not item.row_scopes:
+        raise ProfileInvalid(
+            f'{item.name}: combine = "and" needs rows of their own.', hint='Add rows = ["all"] or a filter.'
+        )
+    if item.filter is not None and not item.row_scopes:
+        raise ProfileInvalid(
+            f"{item.name}: the filter has nothing to narrow.", hint='Add "custom" to rows, or leave the filter out.'
+        )
+    if not item.row_scopes and not item.related:
+        raise ProfileInvalid(f"{item.name}: no row would go offline.", hint='Say rows = ["own"], for instance.')
+    if item.sync_interval_minutes is not None and not 0 < item.sync_interval_minutes <= 1440:
+        raise ProfileInvalid(f"{item.name}: sync_interval_minutes is between 1 and 1440.")

@@ -1,128 +1,373 @@
-"""Compile a profile: metadata and profile in, scope out. Pure; everything that is wrong with a profile shows here."""
+"""Compile profiles: metadata and profiles in, scope out. Pure; everything that is wrong with a profile shows here."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-import msgspec
-
-from satchel.access.profiles import DATAVERSE_PRINCIPALS, PrincipalSource, Profile, ProfileItem, RowScope
+from satchel.access.dataverse import DATAVERSE_PRINCIPALS, dataverse_principals
+from satchel.access.filters import compile_filter
+from satchel.access.parts import Ownership, bind, value_part
+from satchel.access.paths import find_attribute, find_entity, find_path
+from satchel.access.profiles import Combine, Profile, ProfileItem, RelatedRule, RowScope
 from satchel.errors import ProfileInvalid
 from satchel.model.client_model import ClientAttribute, ClientEntity, ClientModel
+from satchel.model.condition import (
+    ALWAYS,
+    Assigned,
+    Comparison,
+    Condition,
+    Granted,
+    Operator,
+    PartUser,
+    Place,
+    Step,
+    UserComparison,
+    either,
+    every,
+    leaves,
+)
 from satchel.model.metadata import Attribute, Entity, Metadata
-from satchel.model.scope import Binding, BoundBy, Family, Principals, Scope
+from satchel.model.metadata import Ownership as OwnershipType
+from satchel.model.scope import Binding, Part, PartKind, Principals, ProfileAssignment, Scope, reached_attributes
+
+DATAVERSE = "dataverse"
 
 
-def entity_names(profile: Profile, source_kind: str) -> frozenset[str]:
-    """The entities whose metadata a profile needs."""
-    principals = _principal_source(profile, source_kind)
-    names = {item.name for item in profile.entity}
-    if principals:
-        names |= {principals.user} | ({principals.membership} if principals.membership else set())
-    return frozenset(names)
+def entity_names(profiles: Sequence[Profile], source_kind: str) -> frozenset[str]:
+    """The entities whose metadata profiles need in detail."""
+    names = {item.name for profile in profiles for item in profile.entity}
+    stated = [profile.principals for profile in profiles if profile.principals]
+    principals = stated[0] if stated else DATAVERSE_PRINCIPALS if source_kind == DATAVERSE else None
+    return frozenset(names | (principals.entities if principals else set()))
 
 
-def compile_profile(profile: Profile, metadata: Metadata, source_kind: str) -> Scope:
-    """What the profile comes to. Errors: ProfileInvalid, naming what the metadata lacks and the nearest it has."""
-    client_entities: list[ClientEntity] = []
-    pulled: dict[str, set[str]] = {}
-    bindings: list[Binding] = []
-    for item in profile.entity:
-        entity = _entity(metadata, item.name)
-        offered = _offered(entity, item)
-        client_entities.append(_client_entity(entity, offered))
-        item_bindings = [_binding(entity, item, rows) for rows in item.rows]
-        bindings += item_bindings
-        keys = {b.family.key_attribute for b in item_bindings if b.family.key_attribute}
-        pulled[entity.name] = set(offered) | keys
-    principals = _principals(metadata, _principal_source(profile, source_kind), pulled)
-    entities = tuple(_entity(metadata, name).only(frozenset(names)) for name, names in sorted(pulled.items()))
-    return Scope(entities, tuple(dict.fromkeys(bindings)), principals, ClientModel(tuple(client_entities)))
+def compile_profiles(profiles: Sequence[Profile], metadata: Metadata, source_kind: str) -> Scope:
+    """What the profiles come to. Errors: ProfileInvalid, naming the place and the nearest there is."""
+    return _Compiler(profiles, metadata, source_kind).scope()
 
 
-def _entity(metadata: Metadata, name: str) -> Entity:
-    entity = metadata.entity_by_name.get(name)
-    if entity is None:
-        raise ProfileInvalid(f"The source has no entity {name!r}.", hint=_nearest(name, metadata.entity_by_name))
-    return entity
+class _Compiler:
+    def __init__(self, profiles: Sequence[Profile], metadata: Metadata, source_kind: str) -> None:
+        names = [profile.name for profile in profiles]
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        if doubled:
+            raise ProfileInvalid(f"There are two profiles named {', '.join(doubled)}.")
+        self._profiles = profiles
+        self._metadata = metadata
+        self._is_dataverse = source_kind == DATAVERSE
+        self._principals = self._find_principals()
+        self._items: dict[str, list[tuple[Profile, ProfileItem]]] = {}
+        for profile in profiles:
+            for item in profile.entity:
+                find_entity(metadata, item.name)
+                self._items.setdefault(item.name, []).append((profile, item))
 
-
-def _attribute(entity: Entity, name: str) -> Attribute:
-    attribute = entity.attribute_by_name.get(name)
-    if attribute is None:
-        raise ProfileInvalid(
-            f"The entity {entity.name!r} has no attribute {name!r}.", hint=_nearest(name, entity.attribute_by_name)
+    def scope(self) -> Scope:
+        bindings = tuple(self._bindings())
+        client_model = ClientModel(tuple(self._client_entities()))
+        offered = {
+            profile.name: {item.name: tuple(self._offered(item)) for item in profile.entity}
+            for profile in self._profiles
+        }
+        secured = {
+            name: tuple(a.name for a in self._metadata.entity_by_name[name].attributes if a.is_secured)
+            for name in self._items
+            if self._principals and self._principals.columns
+        }
+        parameters = sorted(_user_attributes(bindings))
+        return Scope(
+            entities=tuple(self._staged(bindings, client_model, parameters)),
+            bindings=bindings,
+            principals=self._principals,
+            assignments=tuple(_assignment(profile) for profile in self._profiles),
+            offered=offered,
+            secured={name: attributes for name, attributes in secured.items() if attributes},
+            privileges=self._privileges(),
+            user_attributes=tuple(parameters),
+            client_model=client_model,
         )
-    return attribute
 
+    # Rows
 
-def _offered(entity: Entity, item: ProfileItem) -> list[str]:
-    """The attributes a device gets: the key, the chosen ones, and what tells a polymorphic lookup's target."""
-    chosen = [_attribute(entity, name) for name in item.columns] or list(entity.attributes)
-    names = {a.name for a in chosen} | {a.type_attribute for a in chosen if a.type_attribute} | set(entity.key)
-    return [a.name for a in entity.attributes if a.name in names]
+    def _bindings(self) -> Iterator[Binding]:
+        """Rows of their own first, then related ones, each behind those it is related to."""
+        direct: dict[str, tuple[str, ...]] = {}
+        complete: dict[str, tuple[str, ...]] = {}
+        for entity in self._items:
+            binding = bind(self._ownership(entity), every(Granted(), self._direct(entity)))
+            direct[entity] = (binding.family.name,) if binding else ()
+            if binding:
+                yield binding
+        for entity in self._sorted():
+            names = [*direct[entity]]
+            for path, is_direct, condition in self._related(entity):
+                end = path[-1].entity
+                sources = direct[end] if is_direct else complete[end]
+                binding = bind(
+                    self._ownership(entity), every(Granted(), condition), path=path, sources=sources
+                ) if sources else None  # fmt: skip
+                if binding:
+                    names.append(binding.family.name)
+                    yield binding
+            complete[entity] = tuple(dict.fromkeys(names))
 
+    def _direct(self, entity: str) -> Condition:
+        """Rows of their own: those that need no related row."""
+        ways = [
+            every(Assigned(profile.name) if _is_limited(profile) else ALWAYS, self._own(item))
+            for profile, item in self._items[entity]
+            if item.combine is Combine.OR
+        ]
+        return either(*ways)
 
-def _binding(entity: Entity, item: ProfileItem, rows: RowScope) -> Binding:
-    if rows is RowScope.ALL:
-        return Binding(Family(entity.name), BoundBy.EVERYONE)
-    attribute, setting = (item.unit, "unit") if rows is RowScope.UNIT else (item.owner, "owner")
-    if attribute not in entity.attribute_by_name:
-        raise ProfileInvalid(
-            f"The entity {entity.name!r} has no attribute {attribute!r}, so its rows belong to no one: "
-            f'rows = ["{rows}"] cannot be used.',
-            hint=f'Use rows = ["all"], or say which attribute it is: {setting} = "..."',
+    def _related(self, entity: str) -> list[tuple[tuple[Step, ...], bool, Condition]]:
+        """The paths to related rows, each with what else must hold for a row."""
+        found: dict[tuple[tuple[Step, ...], bool], list[Condition]] = {}
+        for profile, item in self._items[entity]:
+            for rule in item.related_rules:
+                path, is_direct = self._path(item, rule)
+                assigned = Assigned(profile.name) if _is_limited(profile) else ALWAYS
+                own = self._own(item) if item.combine is Combine.AND else ALWAYS
+                found.setdefault((path, is_direct), []).append(every(assigned, own))
+        return [(path, is_direct, either(*conditions)) for (path, is_direct), conditions in found.items()]
+
+    def _path(self, item: ProfileItem, rule: RelatedRule) -> tuple[tuple[Step, ...], bool]:
+        entity = find_entity(self._metadata, item.name)
+        try:
+            path = find_path(self._metadata, entity, rule.path.split("/"))
+        except ProfileInvalid as error:
+            raise ProfileInvalid(
+                f"{item.name}: related path {rule.path!r}: {error.message}", hint=error.hint
+            ) from error
+        end = path[-1].entity
+        if end not in self._items:
+            raise ProfileInvalid(
+                f"{item.name}: the path {rule.path!r} leads to {end}, which no profile offers.",
+                hint=f"Add an [[entity]] with name = {end!r}.",
+            )
+        return path, rule.is_direct or end == item.name
+
+    def _sorted(self) -> list[str]:
+        """The entities in an order in which each stands behind those it is related to. Errors: ProfileInvalid."""
+        done: dict[str, None] = {}
+
+        def visit(entity: str, trail: tuple[str, ...]) -> None:
+            if entity in done:
+                return
+            if entity in trail:
+                around = " -> ".join((*trail[trail.index(entity) :], entity))
+                raise ProfileInvalid(
+                    f"Related rows go in a circle: {around}.",
+                    hint='Make one of them direct: related = [{path = "...", is_direct = true}].',
+                )
+            for path, is_direct, _ in self._related(entity):
+                if not is_direct:
+                    visit(path[-1].entity, (*trail, entity))
+            done[entity] = None
+
+        for entity in self._items:
+            visit(entity, ())
+        return list(done)
+
+    def _own(self, item: ProfileItem) -> Condition:
+        """The rows an item selects, but for related ones."""
+        entity = find_entity(self._metadata, item.name)
+        words = [self._by_word(entity, item, word) for word in item.row_scopes if word is not RowScope.CUSTOM]
+        if item.filter is None:
+            return either(*words)
+        condition = self._filter(entity, item)
+        if RowScope.CUSTOM in item.row_scopes:
+            return either(*words, condition)
+        return every(either(*words), condition)
+
+    def _filter(self, entity: Entity, item: ProfileItem) -> Condition:
+        assert item.filter is not None  # noqa: S101 - asked for only where there is one
+        user = self._metadata.entity_by_name.get(self._principals.user) if self._principals else None
+        try:
+            return compile_filter(item.filter, self._metadata, entity, user=user, ignores_case=self._is_dataverse)
+        except ProfileInvalid as error:
+            raise ProfileInvalid(f"{item.name}: {error.message}", hint=error.hint) from error
+
+    def _by_word(self, entity: Entity, item: ProfileItem, word: RowScope) -> Condition:
+        if word is RowScope.ALL:
+            return ALWAYS
+        attribute, setting = (item.unit, "unit") if word is RowScope.UNIT else (item.owner, "owner")
+        if attribute not in entity.attribute_by_name:
+            raise ProfileInvalid(
+                f"The entity {entity.name!r} has no attribute {attribute!r}, so its rows belong to no one: "
+                f'rows = ["{word}"] cannot be used.',
+                hint=f'Use rows = ["all"], or say which attribute it is: {setting} = "..."',
+            )
+        parameter = {RowScope.OWN: "id", RowScope.TEAM: "teams", RowScope.UNIT: "unit"}[word]
+        operator = Operator.IN if word is RowScope.TEAM else Operator.EQ
+        return UserComparison(Place(attribute), operator, parameter)
+
+    # Security
+
+    def _find_principals(self) -> Principals | None:
+        stated = [profile.principals for profile in self._profiles if profile.principals]
+        if any(principals != stated[0] for principals in stated):
+            raise ProfileInvalid("The profiles say different things of principals.", hint="Say it in one of them.")
+        if not stated and not self._is_dataverse:
+            return None
+        principals = stated[0] if stated else dataverse_principals(self._metadata)
+        for entity, attributes in _principal_attributes(principals).items():
+            found = find_entity(self._metadata, entity)
+            for attribute in attributes:
+                find_attribute(found, attribute)
+        if len(find_entity(self._metadata, principals.user).key) != 1:
+            raise ProfileInvalid(f"The user entity {principals.user!r} has a composite key.")
+        return principals
+
+    def _privileges(self) -> dict[str, str]:
+        """The privilege to read each entity that security decides on."""
+        roles = self._principals.roles if self._principals else None
+        if roles is None:
+            return {}
+        if roles.privilege_entity is None:
+            return {name: name for name in self._items}
+        read = {name: self._metadata.entity_by_name[name].read_privilege for name in self._items}
+        return {name: privilege for name, privilege in read.items() if privilege}
+
+    def _ownership(self, name: str) -> Ownership:
+        principals = self._principals
+        if principals is None or principals.roles is None or name not in self._privileges():
+            return Ownership(name)
+        entity = self._metadata.entity_by_name[name]
+        item = self._items[name][0][1]
+        shares = principals.shares
+        # Only Dataverse says to whom an entity's rows belong; elsewhere it shows by the attribute.
+        is_owned = item.owner in entity.attribute_by_name
+        if self._is_dataverse:
+            is_owned = is_owned and entity.ownership is OwnershipType.USER
+        is_in_unit = is_owned or entity.ownership is OwnershipType.BUSINESS
+        units = (item.unit, principals.user_unit) if is_in_unit else ()
+        unit = next((name for name in units if name in entity.attribute_by_name), None)
+        return Ownership(
+            name,
+            value_part(item.owner) if is_owned else None,
+            value_part(unit) if unit and principals.unit else None,
+            _shares_part(shares.entity, shares.row, shares.principal, shares.rights) if shares and is_owned else None,
         )
-    by = {RowScope.OWN: BoundBy.USER, RowScope.TEAM: BoundBy.TEAMS, RowScope.UNIT: BoundBy.UNIT}[rows]
-    return Binding(Family(entity.name, attribute), by)
+
+    # Columns
+
+    def _offered(self, item: ProfileItem) -> list[str]:
+        """The attributes a device gets: the key, the chosen ones, and what tells a polymorphic lookup's target."""
+        entity = find_entity(self._metadata, item.name)
+        chosen = [find_attribute(entity, name) for name in item.columns] or list(entity.attributes)
+        names = {a.name for a in chosen} | {a.type_attribute for a in chosen if a.type_attribute} | set(entity.key)
+        return [a.name for a in entity.attributes if a.name in names]
+
+    def _client_entities(self) -> Iterator[ClientEntity]:
+        for name, items in self._items.items():
+            entity = self._metadata.entity_by_name[name]
+            offered = {attribute for _, item in items for attribute in self._offered(item)}
+            yield ClientEntity(
+                name=entity.name,
+                key=entity.key,
+                attributes=tuple(_client_attribute(a) for a in entity.attributes if a.name in offered),
+                name_attribute=entity.name_attribute if entity.name_attribute in offered else None,
+                label=entity.label,
+                conflicts=items[0][1].conflicts.value,
+                is_read_only=all(item.is_read_only for _, item in items),
+            )
+
+    def _staged(
+        self, bindings: Sequence[Binding], client_model: ClientModel, parameters: Sequence[str]
+    ) -> Iterator[Entity]:
+        """What is pulled: what devices get, what keys are made of, and what users are known by."""
+        pulled: dict[str, set[str]] = {
+            entity.name: {attribute.name for attribute in entity.attributes} for entity in client_model.entities
+        }
+        if self._principals:
+            for name, attributes in _principal_attributes(self._principals).items():
+                pulled.setdefault(name, set()).update(attributes)
+            pulled[self._principals.user].update(parameters)
+        for binding in bindings:
+            for name, attribute in reached_attributes(binding.family):
+                pulled.setdefault(name, set()).update({attribute} if attribute else ())
+        for name, names in sorted(pulled.items()):
+            yield self._metadata.entity_by_name[name].only(frozenset(names))
 
 
-def _principal_source(profile: Profile, source_kind: str) -> PrincipalSource | None:
-    return profile.principals or (DATAVERSE_PRINCIPALS if source_kind == "dataverse" else None)
+def _is_limited(profile: Profile) -> bool:
+    return not _assignment(profile).is_for_everyone
 
 
-def _principals(metadata: Metadata, source: PrincipalSource | None, pulled: dict[str, set[str]]) -> Principals | None:
-    """The principals' entities are pulled as well, with the attributes that scopes need."""
-    if source is None:
-        return None
-    user = _entity(metadata, source.user)
-    if len(user.key) != 1:
-        raise ProfileInvalid(f"The user entity {user.name!r} has a composite key.")
-    of_user = [n for n in (source.user_name, source.user_unit, source.user_disabled) if n]
-    pulled.setdefault(user.name, set()).update(_attribute(user, name).name for name in of_user)
-    if source.membership:
-        membership = _entity(metadata, source.membership)
-        of_membership = [n for n in (source.membership_user, source.membership_team) if n]
-        pulled.setdefault(membership.name, set()).update(_attribute(membership, n).name for n in of_membership)
-    return Principals(
-        source.user,
-        source.user_name,
-        source.user_unit,
-        source.user_disabled,
-        source.membership,
-        source.membership_user,
-        source.membership_team,
+def _assignment(profile: Profile) -> ProfileAssignment:
+    assigned = profile.assigned
+    return ProfileAssignment(profile.name, assigned.users, assigned.teams, assigned.roles)
+
+
+def _shares_part(entity: str, row: str, principal: str, rights: str | None) -> Part:
+    """The users and teams a row is shared with. The right to read is the lowest bit: odd masks have it."""
+    term = None if rights is None else Comparison(Place(rights), Operator.HAS_BIT, ("1",))
+    path = (Step(entity, row, is_backward=True),)
+    return Part(PartKind.VALUES, Place(principal), term, path)
+
+
+def _user_attributes(bindings: Iterable[Binding]) -> set[str]:
+    """Attributes of the user's row that conditions name."""
+    return {
+        leaf.parameter.removeprefix("user.")
+        for binding in bindings
+        for leaf in leaves(binding.condition)
+        if isinstance(leaf, PartUser) and leaf.parameter.startswith("user.")
+    }
+
+
+def _principal_attributes(principals: Principals) -> Mapping[str, set[str]]:
+    """The attributes of each entity that say who may see what."""
+    found: dict[str, set[str]] = {}
+
+    def need(entity: str | None, *attributes: str | None) -> None:
+        if entity:
+            found.setdefault(entity, set()).update(name for name in attributes if name)
+
+    need(
+        principals.user,
+        principals.user_name,
+        principals.user_unit,
+        principals.user_disabled,
+        principals.user_manager,
+        principals.user_position,
     )
-
-
-def _client_entity(entity: Entity, offered: list[str]) -> ClientEntity:
-    attributes = tuple(_client_attribute(entity.attribute_by_name[name]) for name in offered)
-    name_attribute = entity.name_attribute if entity.name_attribute in offered else None
-    return ClientEntity(
-        name=entity.name, key=entity.key, attributes=attributes, name_attribute=name_attribute, label=entity.label
-    )
+    need(principals.unit, principals.unit_parent)
+    need(principals.team, principals.team_unit)
+    need(principals.position, principals.position_parent)
+    roles, shares, columns = principals.roles, principals.shares, principals.columns
+    links = [principals.membership]
+    if roles:
+        need(roles.entity, roles.name, roles.inherits, roles.unit)
+        need(roles.privileges.entity, roles.depth)
+        need(roles.privilege_entity, roles.privilege_name)
+        links += [roles.of_users, roles.of_teams, roles.privileges]
+    if shares:
+        need(shares.entity, shares.row, shares.principal, shares.rights)
+    if columns:
+        need(columns.permissions, columns.profile, columns.entity, columns.attribute, columns.can_read)
+        links += [columns.of_users, columns.of_teams]
+    for link in links:
+        if link:
+            need(link.entity, link.left, link.right)
+    return found
 
 
 def _client_attribute(attribute: Attribute) -> ClientAttribute:
-    fields = msgspec.structs.asdict(attribute)
-    del fields["wire_name"]
-    return ClientAttribute(**fields)
-
-
-def _nearest(name: str, names: Iterable[str]) -> str:
-    known = sorted(names)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    if near:
-        return f"Did you mean {' or '.join(near)}?"
-    return "It has: " + ", ".join(known[:12]) + (", ..." if len(known) > 12 else "") + "."
+    return ClientAttribute(
+        name=attribute.name,
+        type=attribute.type,
+        precision=attribute.precision,
+        scale=attribute.scale,
+        max_length=attribute.max_length,
+        minimum=attribute.minimum,
+        maximum=attribute.maximum,
+        targets=attribute.targets,
+        type_attribute=attribute.type_attribute,
+        is_required=attribute.is_required,
+        is_creatable=attribute.is_creatable,
+        is_updatable=attribute.is_updatable,
+        options=attribute.options,
+        label=attribute.label,
+    )

@@ -1,55 +1,90 @@
-"""Assign changed rows to buckets: membership is recomputed for the rows in `changed`, differences become ops.
+"""Assign changed rows to buckets: keys are recomputed for the rows in `changed`, differences become ops.
 
-One statement, set-based, in the transaction that changed the rows and under the organization's write lock. Cost follows
-the change, not the table.
+Set-based, in the transaction that changed the rows and under the organization's write lock. A change goes from family
+to family: rows that moved may move the rows related to them. Cost follows the change, not the table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import lru_cache
 
+import msgspec
 from psycopg import sql
 
-from satchel.database.columns import column, table
+from satchel.buckets.changed import reach, reach_moved
+from satchel.buckets.expressions import Expressions
+from satchel.database.columns import table
 from satchel.database.pool import Connection
 from satchel.model.ids import OpId
 from satchel.model.metadata import Entity
-from satchel.model.scope import Family
+from satchel.model.scope import Family, Scope
 
-_WANTED = sql.SQL(
-    "select {family}::integer as family, {key} as key, t._row as row_id"
-    " from changed c join {table} t on t._row = c.row_id where t._live{has_key}"
-)
-
-# `placed`: where the changed rows belong now - each is told anew, its content changed. `gone`: where they no longer do.
+# `placed`: where the rows belong now - told anew if their content changed, or if they were not there. `gone`: where
+# they no longer belong. `content` keeps the op of the last change of content, which a mere move does not make newer.
 _ASSIGN = sql.SQL("""
-with wanted as materialized ({wanted}),
+with keyed as materialized (
+    select c.row_id, c.is_content, {key} as key
+    from changed c join {table} t on t._row = c.row_id and t._live {related}
+    where c.entity = {entity}{where}
+),
+wanted as materialized (
+    select distinct k.row_id, k.is_content, k.key, md5(array_to_string(k.key, chr(30), chr(29)))::uuid as digest
+    from keyed k
+),
 made as (
-    insert into satchel.bucket (family, key)
-    select distinct w.family, w.key from wanted w
-    where not exists (select from satchel.bucket b where b.family = w.family and b.key = w.key)
-    returning id, family, key
+    insert into satchel.bucket (family, key, digest)
+    select distinct %(family)s::integer, w.key, w.digest from wanted w
+    where not exists (select from satchel.bucket b where b.family = %(family)s and b.digest = w.digest)
+    returning id, digest
 ),
 placed as materialized (
-    select coalesce(b.id, m.id) as bucket, w.row_id
+    select coalesce(b.id, m.id) as bucket, w.row_id, w.is_content
     from wanted w
-    left join satchel.bucket b on b.family = w.family and b.key = w.key
-    left join made m on m.family = w.family and m.key = w.key
+    left join satchel.bucket b on b.family = %(family)s and b.digest = w.digest
+    left join made m on m.digest = w.digest
 ),
-gone as (
+held as materialized (
     select m.bucket, m.row_id
     from changed c
     join satchel.member m on m.row_id = c.row_id and m.is_live
-    join satchel.bucket b on b.id = m.bucket and b.family = any(%(families)s)
-    where not exists (select from placed p where p.bucket = m.bucket and p.row_id = m.row_id)
+    join satchel.bucket b on b.id = m.bucket and b.family = %(family)s
+    where c.entity = {entity}
+),
+arrived as (
+    select p.bucket, p.row_id, p.is_content, h.bucket is null as is_new
+    from placed p left join held h on h.bucket = p.bucket and h.row_id = p.row_id
+    where p.is_content or h.bucket is null
+),
+gone as (
+    select h.bucket, h.row_id from held h
+    where not exists (select from placed p where p.bucket = h.bucket and p.row_id = h.row_id)
 ),
 ops as (
-    select bucket, row_id, true as is_live from placed union all select bucket, row_id, false from gone
-)
-insert into satchel.member (row_id, bucket, op, is_live)
-select row_id, bucket, %(op)s + row_number() over (order by bucket, row_id), is_live from ops
-on conflict (row_id, bucket) do update set op = excluded.op, is_live = excluded.is_live
+    select bucket, row_id, true as is_live, is_content from arrived
+    union all select bucket, row_id, false, false from gone
+){noted}
+insert into satchel.member (row_id, bucket, op, is_live, content)
+select o.row_id, o.bucket, o.op, o.is_live, case when o.is_content then o.op else coalesce(
+    (select max(c.content) from satchel.member c
+     join satchel.bucket b on b.id = c.bucket join satchel.family f on f.id = b.family and f.state <> 'retired'
+     where c.row_id = o.row_id and c.is_live), o.op) end
+from (select ops.*, %(op)s + row_number() over (order by bucket, row_id) as op from ops) o
+on conflict (row_id, bucket) do update set op = excluded.op, is_live = excluded.is_live, content = excluded.content
 """)
+_NOTED = sql.SQL(""",
+noted as (
+    insert into moved (row_id, family)
+    select row_id, %(family)s from arrived where is_new union select row_id, %(family)s from gone
+    on conflict do nothing
+)""")
+_RELATED = sql.SQL("""
+    join lateral (
+        select distinct m.bucket::text as bucket from {path}
+        join satchel.member m on m.row_id = {last}._row and m.is_live
+        join satchel.bucket b on b.id = m.bucket and b.family = any(%(sources)s)
+        where {tied}
+    ) r on true""")
 
 
 async def lock_head(connection: Connection) -> OpId:
@@ -62,17 +97,44 @@ async def lock_head(connection: Connection) -> OpId:
     return OpId(row[0])
 
 
-async def assign_changed(connection: Connection, entity: Entity, families: Mapping[int, Family], op: OpId) -> OpId:
-    """Turn the changed rows of one entity into ops of these families (by id); returns the newest op id."""
-    if not families:
-        return op
-    selects = [_wanted(entity, family_id, family) for family_id, family in families.items()]
-    statement = _ASSIGN.format(wanted=sql.SQL(" union all ").join(selects))
-    cursor = await connection.execute(statement, {"families": list(families), "op": op})
-    newest = OpId(op + cursor.rowcount)
+async def assign_changed(connection: Connection, scope: Scope, ids: Mapping[str, int], entity: str, op: OpId) -> OpId:
+    """Turn the changed rows of an entity into ops, also of rows they reach; returns the newest op id.
+
+    `ids`: the standing families by name; those that do not stand are left out.
+    """
+    entities = {entity} | await reach(connection, scope, entity)
+    return await assign_reached(connection, scope, ids, entities, op)
+
+
+async def assign_reached(
+    connection: Connection, scope: Scope, ids: Mapping[str, int], entities: set[str], op: OpId
+) -> OpId:
+    """Turn the rows in `changed`, of these entities, into ops; returns the newest op id."""
+    newest = op
+    for family in scope.families:
+        if family.name not in ids:
+            continue
+        sources = [ids[name] for name in family.sources if name in ids]
+        if await reach_moved(connection, scope, family, sources):
+            entities = entities | {family.entity}
+        if family.entity in entities:
+            newest = await assign_family(connection, scope, family, ids, newest)
     if newest != op:
-        await connection.execute("update satchel.head set op = %s", [newest])
+        await set_head(connection, newest)
     return newest
+
+
+async def set_head(connection: Connection, op: OpId) -> None:
+    """Note the newest op; under the write lock."""
+    await connection.execute("update satchel.head set op = %s", [op])
+
+
+async def assign_family(connection: Connection, scope: Scope, family: Family, ids: Mapping[str, int], op: OpId) -> OpId:
+    """Turn the rows in `changed` into ops of this family alone; returns the newest op id, which the head gets later."""
+    statement = _statement(scope, family)
+    sources = [ids[name] for name in family.sources if name in ids]
+    parameters = {"family": ids[family.name], "sources": sources, "op": op}
+    return OpId(op + (await connection.execute(statement, parameters)).rowcount)
 
 
 async def raise_binding(connection: Connection) -> None:
@@ -80,25 +142,33 @@ async def raise_binding(connection: Connection) -> None:
     await connection.execute("update satchel.head set binding = binding + 1")
 
 
-async def take_chunk(connection: Connection, entity: Entity, after_row: int, limit: int) -> int | None:
-    """Put the entity's next rows into `changed`, to fill a new family; returns the last one, None at the end."""
-    statement = sql.SQL(
-        "with chunk as (select _row from {} where _row > %s and _live order by _row limit %s),"
-        " put as (insert into changed (row_id) select _row from chunk) select max(_row) from chunk"
+def _statement(scope: Scope, family: Family) -> sql.Composed:
+    needed = {family.entity} | {step.entity for path in family.reaches for step in path}
+    entities = {name: scope.entity_by_name[name] for name in sorted(needed)}
+    return _statement_text(msgspec.json.encode((family, entities, family.name in scope.sources)))
+
+
+@lru_cache(maxsize=512)
+def _statement_text(definition: bytes) -> sql.Composed:
+    family, entities, is_source = msgspec.json.decode(definition, type=tuple[Family, dict[str, Entity], bool])
+    expressions = Expressions(entities)
+    entity = entities[family.entity]
+    keys: list[sql.Composable] = [
+        expressions.part(part, entity, "t") for part in family.parts if part is not family.related
+    ]
+    related: sql.Composable = sql.SQL("")
+    if family.related is not None:
+        tables, tied, _, last = expressions.joined(family.related.path, entity, "t")
+        related = _RELATED.format(path=tables, tied=tied, last=sql.Identifier(last))
+        keys.append(sql.SQL("r.bucket"))
+    where: sql.Composable = sql.SQL("")
+    if family.where is not None:
+        where = sql.SQL(" and {}").format(expressions.condition(family.where, entity, "t"))
+    return _ASSIGN.format(
+        key=sql.SQL("array[{}]::text[]").format(sql.SQL(", ").join(keys)),
+        table=table(entity.name),
+        entity=sql.Literal(entity.name),
+        related=related,
+        where=where,
+        noted=_NOTED if is_source else sql.SQL(""),
     )
-    row = await (await connection.execute(statement.format(table(entity.name)), [after_row, limit])).fetchone()
-    return None if row is None or row[0] is None else int(row[0])
-
-
-def _wanted(entity: Entity, family_id: int, family: Family) -> sql.Composed:
-    if family.key_attribute is None:
-        key: sql.Composable = sql.SQL("''::text")
-        has_key: sql.Composable = sql.SQL("")
-    else:
-        name = column(family.key_attribute, of="t")
-        key = sql.SQL("{}::text").format(name)
-        has_key = sql.SQL(" and {} is not null").format(name)
-    return _WANTED.format(family=sql.Literal(family_id), key=key, table=table(entity.name), has_key=has_key)
-
-
-__all__: Sequence[str] = ["assign_changed", "lock_head", "raise_binding", "take_chunk"]

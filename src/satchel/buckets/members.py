@@ -59,16 +59,35 @@ async def read_tail(
     return Tail(rows, OpId(found[0][3]), is_complete=found[0][4] < limit)
 
 
+class Known(msgspec.Struct, frozen=True):
+    """What a device has by other buckets: rows of these, as of `known_at`; the loading began at `began_at`."""
+
+    buckets: Sequence[BucketId]
+    known_at: OpId
+    began_at: OpId
+
+
 async def load_buckets(
-    connection: Connection, buckets: Sequence[BucketId], *, bucket: BucketId, op: OpId, limit: int
+    connection: Connection, buckets: Sequence[BucketId], *, bucket: BucketId, op: OpId, limit: int, known: Known
 ) -> Loaded:
-    """The next live members of these buckets behind (bucket, op)."""
+    """The next live members of these buckets behind (bucket, op), without those that are known and did not change."""
     parameters = {"buckets": list(buckets), "bucket": bucket, "op": op, "limit": limit}
-    rows = await (await connection.execute(_SQL["load"], parameters)).fetchall()
+    if known.buckets:
+        parameters |= {"known": list(known.buckets), "known_at": known.known_at, "began_at": known.began_at}
+    cursor = await connection.execute(_SQL["load_unknown" if known.buckets else "load"], parameters)
+    rows = await cursor.fetchall()
     row_ids = list(dict.fromkeys(row[2] for row in rows))
     if not rows:
         return Loaded([], bucket, op, is_complete=True)
     return Loaded(row_ids, rows[-1][0], rows[-1][1], is_complete=len(rows) < limit)
+
+
+async def except_of(connection: Connection, buckets: Sequence[BucketId], entities: Sequence[str]) -> list[BucketId]:
+    """These buckets without those of the entities."""
+    if not buckets or not entities:
+        return list(buckets)
+    cursor = await connection.execute(_SQL["except_of"], {"buckets": list(buckets), "entities": list(entities)})
+    return [BucketId(row[0]) for row in await cursor.fetchall()]
 
 
 async def entity_sizes(connection: Connection) -> dict[str, int]:

@@ -107,7 +107,9 @@ async def _first_batch(
 ) -> AsyncIterator[bytes]:
     """Start the download before the answer begins: what fails here is still a readable refusal."""
     served = await serving.served.get(device.organization)
-    batches = download(served.staging, device.user_id, state, model, limits=serving.limits, seal=seal.seal)
+    batches = download(
+        served.staging, served.users, device.user_id, state, model, limits=serving.limits, seal=seal.seal
+    )
     first = await anext(batches)
 
     async def lines() -> AsyncIterator[bytes]:

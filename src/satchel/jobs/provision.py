@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 
 import msgspec
 
 from satchel.database.pool import Connection, Database
 from satchel.jobs.organization import OrganizationWork
 from satchel.jobs.refresh_model import refresh_model
+from satchel.model.metadata import Entity
 from satchel.model.scope import Scope
 from satchel.model.work import WorkItem, WorkName
 from satchel.provisioning.databases import StagingDatabases, new_epoch
@@ -25,7 +27,10 @@ class Intervals(msgspec.Struct, frozen=True):
     """How often recurring work comes, in seconds."""
 
     pull_seconds: float
+    full_read_seconds: float
+    """Between two pulls of an entity that is read in full each time."""
     model_refresh_seconds: float
+    window_seconds: float
 
 
 class ProvisioningWork(msgspec.Struct, frozen=True):
@@ -74,9 +79,15 @@ async def reschedule(work: ProvisioningWork, organization: Organization, scope: 
 
 
 def recurring_work(scope: Scope, intervals: Intervals) -> list[RecurringWork]:
-    """One pull for each staged entity, one model refresh."""
-    pulls = [RecurringWork(WorkName.PULL, entity.name, intervals.pull_seconds) for entity in scope.entities]
-    return [RecurringWork(WorkName.REFRESH_MODEL, "", intervals.model_refresh_seconds), *pulls]
+    """One pull for each staged entity, one model refresh, and the moving of time windows where there are some."""
+    pulls = [RecurringWork(WorkName.PULL, entity.name, _pull_seconds(entity, intervals)) for entity in scope.entities]
+    windows = [RecurringWork(WorkName.MOVE_WINDOWS, "", intervals.window_seconds)] if scope.is_moving else []
+    return [RecurringWork(WorkName.REFRESH_MODEL, "", intervals.model_refresh_seconds), *windows, *pulls]
+
+
+def _pull_seconds(entity: Entity, intervals: Intervals) -> float:
+    is_cheap = entity.tracks_changes or entity.modified_attribute is not None
+    return intervals.pull_seconds if is_cheap else intervals.full_read_seconds
 
 
 async def _make_database(work: ProvisioningWork, organization: Organization) -> None:
@@ -86,7 +97,7 @@ async def _make_database(work: ProvisioningWork, organization: Organization) -> 
 
 
 async def _refresh_model(work: ProvisioningWork, organization: Organization) -> None:
-    await refresh_model(await work.open_work(organization))
+    await refresh_model(await work.open_work(organization), datetime.now(UTC))
 
 
 async def _announce(work: ProvisioningWork, organization: Organization) -> None:

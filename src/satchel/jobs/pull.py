@@ -9,17 +9,18 @@ import msgspec
 import structlog
 
 from satchel.buckets.assign import assign_changed, lock_head, raise_binding
-from satchel.buckets.families import standing_families
+from satchel.buckets.changed import begin_changes
+from satchel.buckets.families import family_ids
 from satchel.database.pool import Connection
-from satchel.errors import DeltaLinkExpired
+from satchel.errors import DeltaLinkExpired, PullOvertaken
 from satchel.jobs.organization import OrganizationWork
+from satchel.jobs.publish import bring_into_force
 from satchel.model.changes import Page, Strategy
 from satchel.model.ids import Key
 from satchel.model.metadata import Entity
-from satchel.model.scope import Family, Scope
-from satchel.staging.head import Head, read_head, read_scope
+from satchel.staging.head import Head, read_head, read_scopes
 from satchel.staging.keys import compare_keys, forget_keys, keep_keys
-from satchel.staging.rows import begin_changes, remove_rows, stage_rows
+from satchel.staging.rows import remove_rows, stage_rows
 from satchel.staging.watermark import StoredWatermark, advance, read_watermark, reconciled, start_over
 
 log = structlog.get_logger()
@@ -44,8 +45,7 @@ async def pull(work: OrganizationWork, entity_name: str) -> Pulled:
     Errors: RetryLater (source or database), PullOvertaken, RequestRefused.
     """
     async with work.staging.connection() as connection:
-        scope = await read_scope(connection)
-        entity = scope.entity_by_name.get(entity_name)
+        entity = (await read_scopes(connection)).maintained.entity_by_name.get(entity_name)
         if entity is None:
             return Pulled()
         stored = await read_watermark(connection, entity_name)
@@ -60,6 +60,10 @@ async def pull(work: OrganizationWork, entity_name: str) -> Pulled:
             stored = await read_watermark(connection, entity_name)
         await _read_changes(work, entity, stored, pulled)
     await _reconcile_if_due(work, entity, pulled)
+    async with work.staging.connection() as connection:
+        is_awaited = (await read_scopes(connection)).next is not None
+    if is_awaited:
+        await bring_into_force(work)
     return pulled
 
 
@@ -78,27 +82,22 @@ async def _apply(connection: Connection, entity: Entity, page: Page) -> tuple[in
     Order: rows, members, ops and head in the caller's transaction. The write lock is taken after the rows are decoded,
     so that other entities' pages are decoded meanwhile.
     """
+    scopes = await read_scopes(connection)
+    watched = scopes.maintained.watched.get(entity.name, ())
     await begin_changes(connection)
-    changed = await stage_rows(connection, entity, page.rows) if page.row_count else 0
-    changed += await remove_rows(connection, entity, page.removed)
+    changed = await stage_rows(connection, entity, page.rows, watched) if page.row_count else 0
+    changed += await remove_rows(connection, entity, page.removed, watched)
     if not changed:
         return 0, None
     op = await lock_head(connection)
-    # Only now: a model refresh may have made a family since the pull began, and filled it past these rows.
-    scope = await read_scope(connection)
-    await assign_changed(connection, entity, await _families(connection, scope, entity), op)
+    # Published since: there may be a family that was filled past these rows, or that depends on values not noted.
+    if (await read_scopes(connection)).version != scopes.version:
+        raise PullOvertaken(entity=entity.name)
+    scope = scopes.maintained
+    await assign_changed(connection, scope, await family_ids(connection), entity.name, op)
     if scope.principals and entity.name in scope.principals.entities:
         await raise_binding(connection)
     return changed, await read_head(connection)
-
-
-async def _families(connection: Connection, scope: Scope, entity: Entity) -> dict[int, Family]:
-    standing = await standing_families(connection)
-    return {
-        standing[family.entity, family.name].id: family
-        for family in scope.families
-        if family.entity == entity.name and (family.entity, family.name) in standing
-    }
 
 
 async def _count(

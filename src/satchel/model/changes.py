@@ -68,11 +68,11 @@ class Source(Protocol):
         """Prove that the address and the credentials are right."""
         ...
 
-    async def metadata(self, only: frozenset[str] | None = None) -> Metadata:
-        """Read the entities that the credentials may see.
+    async def metadata(self, detailed: frozenset[str] = frozenset()) -> Metadata:
+        """Read the entities that the credentials may see, as the service declares them.
 
-        None: all of them, as the service declares them. Names: these, with the details (options, labels, exact
-        limits) that cost requests of their own; a name that is not in the answer does not exist.
+        `detailed`: names of those to read with the details (options, labels, exact limits) that cost requests of their
+        own; a name that is not in the answer does not exist.
         """
         ...
 

@@ -40,11 +40,14 @@ class ClientEntity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     attributes: tuple[ClientAttribute, ...]
     name_attribute: str | None = None
     label: str = ""
+    conflicts: str = "merge"
+    """Whose change counts where both sides changed a row: merge, server, device or ask."""
+    is_read_only: bool = False
 
     @property
     def digest(self) -> str:
-        """A hash that is equal for equal entities."""
-        return digest_of(self)
+        """A hash that is equal where rows are the same lines: labels and limits may differ."""
+        return digest_of([self.key, [(a.name, a.type, a.scale) for a in self.attributes]])
 
 
 class ClientModel(msgspec.Struct, frozen=True, dict=True):

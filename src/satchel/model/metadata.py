@@ -71,6 +71,8 @@ class Attribute(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Entities a lookup may point to."""
     type_attribute: str | None = None
     """For a polymorphic lookup: the attribute that holds the target entity's name."""
+    is_secured: bool = False
+    """Only users with a permission for this attribute may read it (Dataverse column-level security)."""
     is_required: bool = False
     is_creatable: bool = True
     is_updatable: bool = True
@@ -88,6 +90,8 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict
     key: tuple[str, ...]
     attributes: tuple[Attribute, ...]
     ownership: Ownership = Ownership.NONE
+    read_privilege: str | None = None
+    """The security privilege to read it, such as `prvReadAccount`; None: everyone may."""
     name_attribute: str | None = None
     modified_attribute: str | None = None
     """A datetime that rises with every change (`modifiedon`, `modifiedAt`); None: the entity has none."""

@@ -14,6 +14,7 @@ class WorkName(StrEnum):
     DEPROVISION = "deprovision"
     REFRESH_MODEL = "refresh_model"
     PULL = "pull"
+    MOVE_WINDOWS = "move_windows"
 
 
 class WorkItem(msgspec.Struct, frozen=True):

@@ -26,7 +26,8 @@ class Organization(msgspec.Struct, frozen=True):
     source_kind: str
     source_url: str
     sealed_connection: bytes
-    profile: str
+    profiles: list[str]
+    """Texts of the offline profiles in force."""
     database_name: str
     problem: str | None
     created_at: datetime
@@ -44,6 +45,7 @@ class NewOrganization(msgspec.Struct, frozen=True):
     source_kind: str
     source_url: str
     sealed_connection: bytes
+    profile_name: str
     profile: str
 
 
@@ -71,6 +73,7 @@ class Organizations:
             "source_kind": new.source_kind,
             "source_url": new.source_url,
             "connection": new.sealed_connection,
+            "profile_name": new.profile_name,
             "profile": new.profile,
             "database_name": f"satchel_{new.name.replace('-', '_')}_{secrets.token_hex(4)}",
         }
@@ -101,10 +104,6 @@ class Organizations:
         """Keep what the organization waits for, or None."""
         text = problem[:500] if problem else None
         await self._control.fetch(_SQL["set_problem"], {"id": organization.id, "problem": text})
-
-    async def set_profile(self, organization: Organization, profile: str) -> None:
-        """Keep another profile; the next model refresh brings it into force."""
-        await self._control.fetch(_SQL["set_profile"], {"id": organization.id, "profile": profile})
 
     async def remove(self, organization: Organization) -> None:
         """Remove the registration with its devices, codes, steps and recurring work."""

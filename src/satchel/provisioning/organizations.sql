@@ -1,25 +1,35 @@
 -- add --
-insert into satchel.organization (name, source_kind, source_url, connection, profile, database_name)
-values (%(name)s, %(source_kind)s, %(source_url)s, %(connection)s, %(profile)s, %(database_name)s)
-on conflict (name) do nothing
-returning id
+-- With its first profile, in force from the beginning.
+with added as (
+    insert into satchel.organization (name, source_kind, source_url, connection, database_name)
+    values (%(name)s, %(source_kind)s, %(source_url)s, %(connection)s, %(database_name)s)
+    on conflict (name) do nothing
+    returning id
+), profile as (
+    insert into satchel.profile (organization, name, version, text, is_published)
+    select id, %(profile_name)s, 1, %(profile)s, true from added
+), publication as (
+    insert into satchel.publication (organization, name, version) select id, %(profile_name)s, 1 from added
+)
+select id from added
 
 -- get --
-select id, name, state, source_kind, source_url, connection, profile, database_name, problem, created_at
-from satchel.organization where name = %(name)s
+select id, name, state, source_kind, source_url, connection,
+    array(select p.text from satchel.profile p where p.organization = o.id and p.is_published order by p.name),
+    database_name, problem, created_at
+from satchel.organization o where name = %(name)s
 
 -- list --
-select id, name, state, source_kind, source_url, connection, profile, database_name, problem, created_at
-from satchel.organization order by name
+select id, name, state, source_kind, source_url, connection,
+    array(select p.text from satchel.profile p where p.organization = o.id and p.is_published order by p.name),
+    database_name, problem, created_at
+from satchel.organization o order by name
 
 -- set_state --
 update satchel.organization set state = %(state)s, problem = null where id = %(id)s
 
 -- set_problem --
 update satchel.organization set problem = %(problem)s where id = %(id)s
-
--- set_profile --
-update satchel.organization set profile = %(profile)s where id = %(id)s
 
 -- remove --
 delete from satchel.organization where id = %(id)s

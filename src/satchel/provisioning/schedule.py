@@ -33,8 +33,8 @@ async def set_schedule(connection: Connection, organization: Organization, work:
             "interval_seconds": item.interval_seconds,
         }
         await connection.execute(_SQL["set"], parameters)
-    entities = [item.entity for item in work if item.entity]
-    await connection.execute(_SQL["keep_only"], {"organization": organization.id, "entities": entities})
+    kept = {"items": [item.name.value for item in work], "entities": [item.entity for item in work]}
+    await connection.execute(_SQL["keep_only"], {"organization": organization.id, **kept})
 
 
 async def clear_schedule(connection: Connection, organization: Organization) -> None:

@@ -4,9 +4,11 @@ values (%(organization)s, %(work_item)s, %(entity)s, %(interval_seconds)s)
 on conflict (organization, work_item, entity) do update set interval_seconds = excluded.interval_seconds
 
 -- keep_only --
--- Drop the recurring work of entities that are no longer staged.
-delete from satchel.recurring_work
-where organization = %(organization)s and entity <> '' and not entity = any(%(entities)s)
+-- Drop the recurring work that is no longer needed.
+delete from satchel.recurring_work w
+where organization = %(organization)s and not exists (
+    select from unnest(%(items)s::text[], %(entities)s::text[]) as k (work_item, entity)
+    where k.work_item = w.work_item and k.entity = w.entity)
 
 -- clear --
 delete from satchel.recurring_work where organization = %(organization)s

@@ -95,6 +95,13 @@ class Schedule(Section, frozen=True, kw_only=True):
     pull_interval_seconds: Annotated[float, Meta(ge=0.1, le=86400, description="Between two pulls of an entity.")] = (
         30.0
     )
+    full_read_interval_seconds: Annotated[
+        float,
+        Meta(ge=0.1, le=86400, description="The same, where only reading everything tells what changed."),
+    ] = 300.0
+    window_interval_seconds: Annotated[
+        float, Meta(ge=0.1, le=86400, description="How often time windows of filters are moved on.")
+    ] = 60.0
     model_refresh_interval_seconds: Annotated[
         float, Meta(ge=1, le=604800, description="Between two reads of the metadata.")
     ] = 3600.0

@@ -48,16 +48,16 @@ class DataverseSource:
             raise misconfigured(error) from error
         return SourceInfo(kind="dataverse", description=await self._description(), user_id=who.user_id.lower())
 
-    async def metadata(self, only: frozenset[str] | None = None) -> Metadata:
-        """Read `$metadata` and `EntityDefinitions`; details of the named entities side by side."""
+    async def metadata(self, detailed: frozenset[str] = frozenset()) -> Metadata:
+        """Read `$metadata` and `EntityDefinitions`; details of the named entities only, side by side."""
         answer, definitions = await asyncio.gather(
             self._client.stream("$metadata", CsdlReader, accept="application/xml"), read_definitions(self._client)
         )
         entities = await asyncio.to_thread(dataverse_entities, answer.body, definitions)
-        if only is None:
-            return Metadata(entities)
-        chosen = [entity for entity in entities if entity.name in only]
-        return Metadata(tuple(await asyncio.gather(*(with_details(self._client, entity) for entity in chosen))))
+        chosen = [entity for entity in entities if entity.name in detailed]
+        found = await asyncio.gather(*(with_details(self._client, entity) for entity in chosen))
+        by_name = {entity.name: entity for entity in found}
+        return Metadata(tuple(by_name.get(entity.name, entity) for entity in entities))
 
     def changes(self, entity: Entity, watermark: Watermark | None, page_size: int) -> AsyncIterator[Page]:
         """Read by delta link where the entity tracks changes, else by modified time, else everything."""

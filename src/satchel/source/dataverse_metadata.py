@@ -43,6 +43,7 @@ def _entity(csdl: Csdl, shape: Shape, definition: EntityDefinition) -> Entity:
         key=(primary,) if primary in names else shape.key,
         attributes=attributes,
         ownership=definition.ownership,
+        read_privilege=definition.read_privilege,
         name_attribute=definition.primary_name_attribute if definition.primary_name_attribute in names else None,
         modified_attribute=modified_attribute_of(attributes),
         tracks_changes=bool(definition.change_tracking_enabled),

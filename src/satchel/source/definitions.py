@@ -17,11 +17,12 @@ from satchel.source.client import Client
 
 ENTITIES_URL = (
     "EntityDefinitions?$select=LogicalName,EntitySetName,PrimaryIdAttribute,PrimaryNameAttribute,"
-    "OwnershipType,ChangeTrackingEnabled,DisplayName"
+    "OwnershipType,ChangeTrackingEnabled,DisplayName,Privileges"
 )
 _ATTRIBUTES = "EntityDefinitions(LogicalName='{entity}')/Attributes"
 _COMMON = (
-    "?$select=LogicalName,AttributeType,AttributeTypeName,IsValidForCreate,IsValidForUpdate,RequiredLevel,DisplayName"
+    "?$select=LogicalName,AttributeType,AttributeTypeName,IsValidForCreate,IsValidForUpdate,IsSecured,RequiredLevel,"
+    "DisplayName"
 )
 _OPTIONS = "?$select=LogicalName&$expand=OptionSet,GlobalOptionSet"
 _CASTS = {
@@ -76,6 +77,13 @@ class _OptionSet(msgspec.Struct):
     options: list[_Option] = msgspec.field(default_factory=list, name="Options")
 
 
+class _Privilege(msgspec.Struct, rename="pascal"):
+    """Source: `SecurityPrivilegeMetadata`."""
+
+    name: str = ""
+    privilege_type: str = ""
+
+
 class EntityDefinition(msgspec.Struct, rename="pascal"):
     """What `EntityDefinitions` says of an entity as a whole."""
 
@@ -86,6 +94,12 @@ class EntityDefinition(msgspec.Struct, rename="pascal"):
     ownership_type: str | None = None
     change_tracking_enabled: bool | None = None
     display_name: _Label | None = None
+    privileges: list[_Privilege] | None = None
+
+    @property
+    def read_privilege(self) -> str | None:
+        """What a user needs to read its rows; None: nothing."""
+        return next((p.name for p in self.privileges or () if p.privilege_type == "Read"), None)
 
     @property
     def ownership(self) -> Ownership:
@@ -104,6 +118,7 @@ class _AttributeDefinition(msgspec.Struct, rename="pascal"):
     attribute_type_name: _Value | None = None
     is_valid_for_create: bool | None = None
     is_valid_for_update: bool | None = None
+    is_secured: bool | None = None
     required_level: _Value | None = None
     display_name: _Label | None = None
     option_set: _OptionSet | None = None
@@ -168,6 +183,7 @@ def _detailed(attribute: Attribute, common: _AttributeDefinition, typed: _Attrib
         is_required=(common.required_level.value if common.required_level else None) == "ApplicationRequired",
         is_creatable=attribute.is_creatable and common.is_valid_for_create is not False,
         is_updatable=attribute.is_updatable and common.is_valid_for_update is not False,
+        is_secured=bool(common.is_secured),
         label=_label(common.display_name),
     )
     return _limited(attribute, typed) if typed is not None else attribute

@@ -49,11 +49,11 @@ class ODataSource:
             raise misconfigured(error) from error
         return SourceInfo(kind="odata", description=_description(answer))
 
-    async def metadata(self, only: frozenset[str] | None = None) -> Metadata:
+    async def metadata(self, detailed: frozenset[str] = frozenset()) -> Metadata:
         """Read `$metadata`, which holds all there is to know."""
         answer = await self._client.stream("$metadata", CsdlReader, accept="application/xml")
         entities = await asyncio.to_thread(entities_of, answer.body)
-        return Metadata(tuple(entity for entity in entities if only is None or entity.name in only))
+        return Metadata(tuple(entities))
 
     def changes(self, entity: Entity, watermark: Watermark | None, page_size: int) -> AsyncIterator[Page]:
         """Read by delta link where the service confirms them, else by modified time, else everything."""

@@ -1,13 +1,26 @@
 -- make --
-insert into satchel.head (epoch) values (%(epoch)s) on conflict do nothing
+insert into satchel.head (epoch, scope) values (%(epoch)s, '{}') on conflict do nothing
 
 -- read --
 select epoch, op, binding, model_digest from satchel.head
 
+-- version --
+select epoch, scope_version from satchel.head
+
 -- scope --
-select scope from satchel.head
+select epoch, scope_version, scope, next_scope from satchel.head
+
+-- set_next --
+-- A compiled scope that is not yet in force; none where it is no other than the one in force.
+update satchel.head set next_scope = %(next)s, scope_version = scope_version + 1 where next_scope is distinct from %(next)s
 
 -- set_scope --
--- The compiled profile and its client model, one state: a device never sees one without the other.
-update satchel.head set scope = %(scope)s, model = %(model)s, model_digest = %(digest)s, binding = binding + 1
-where scope is distinct from %(scope)s
+-- The compiled profiles and their client model, one state: a device never sees one without the other.
+update satchel.head set scope = %(scope)s, next_scope = null, model = %(model)s, model_digest = %(digest)s,
+    binding = binding + 1, scope_version = scope_version + 1
+
+-- set_moment --
+update satchel.head set moment = %(moment)s
+
+-- moment --
+select moment from satchel.head

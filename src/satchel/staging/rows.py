@@ -24,37 +24,30 @@ _REPLACEMENT = rb"\1\\ufffd"
 _NOTHING = [sql.SQL("null").format()]  # an entity may have nothing but its key
 
 
-async def begin_changes(connection: Connection) -> None:
-    """Make the (empty) table of changed rows of this transaction."""
-    await connection.execute("set local client_min_messages = warning")
-    await connection.execute(
-        "create temp table if not exists changed (row_id bigint primary key) on commit delete rows"
-    )
-
-
-async def stage_rows(connection: Connection, entity: Entity, rows: bytes) -> int:
+async def stage_rows(connection: Connection, entity: Entity, rows: bytes, watched: Sequence[str] = ()) -> int:
     """Insert or update the rows of a JSON array; returns how many differ from what stood there.
 
-    Order: part of the caller's transaction, after `begin_changes`. A row that comes twice counts once, the last one
-    wins. A row that cannot be staged is set aside in `satchel.unusable_row`; the others go on.
+    Order: part of the caller's transaction, after `begin_changes`. Of watched attributes the old values are noted:
+    other rows' buckets depend on them. A row that comes twice counts once, the last one wins. A row that cannot be
+    staged is set aside in `satchel.unusable_row`; the others go on.
     """
     if b"\\u0000" in rows:
         rows = _NUL.sub(_REPLACEMENT, rows)
     rows = _with_short_names(entity, rows)
     try:
         async with connection.transaction():
-            cursor = await connection.execute(_upsert(entity), {"rows": rows.decode()})
+            cursor = await connection.execute(_upsert(entity, watched), {"rows": rows.decode()})
             return cursor.rowcount
     except (psycopg.DataError, psycopg.IntegrityError) as error:
-        return await _stage_halves(connection, entity, rows, error)
+        return await _stage_halves(connection, entity, rows, watched, error)
 
 
-async def remove_rows(connection: Connection, entity: Entity, keys: Sequence[Key]) -> int:
+async def remove_rows(connection: Connection, entity: Entity, keys: Sequence[Key], watched: Sequence[str] = ()) -> int:
     """Remove rows by key; returns how many stood there. The row keeps its key until its tombstones retire."""
     if not keys:
         return 0
     parts = [list(part) for part in zip(*keys, strict=True)]
-    cursor = await connection.execute(_remove(entity), parts)
+    cursor = await connection.execute(_remove(entity, watched), parts)
     return cursor.rowcount
 
 
@@ -84,7 +77,9 @@ def _with_short_names(entity: Entity, rows: bytes) -> bytes:
     return rows
 
 
-async def _stage_halves(connection: Connection, entity: Entity, rows: bytes, error: psycopg.Error) -> int:
+async def _stage_halves(
+    connection: Connection, entity: Entity, rows: bytes, watched: Sequence[str], error: psycopg.Error
+) -> int:
     """Narrow down to the row that cannot be staged, and set that one aside."""
     items = msgspec.json.decode(rows, type=list[msgspec.Raw])
     if len(items) == 1:
@@ -93,7 +88,7 @@ async def _stage_halves(connection: Connection, entity: Entity, rows: bytes, err
     middle = len(items) // 2
     changed = 0
     for half in (items[:middle], items[middle:]):
-        changed += await stage_rows(connection, entity, b"[" + b",".join(half) + b"]")
+        changed += await stage_rows(connection, entity, b"[" + b",".join(half) + b"]", watched)
     return changed
 
 
@@ -110,7 +105,7 @@ async def _set_aside(connection: Connection, entity: Entity, row: bytes, error: 
 
 
 @lru_cache(maxsize=512)
-def _upsert_text(entity_json: bytes) -> sql.Composed:
+def _upsert_text(entity_json: bytes, watched: tuple[str, ...]) -> sql.Composed:
     entity = msgspec.json.decode(entity_json, type=Entity)
     attributes = entity.attributes
     names = [column(a.name) for a in attributes]
@@ -128,12 +123,31 @@ def _upsert_text(entity_json: bytes) -> sql.Composed:
         assignments=listed([sql.SQL("{0} = excluded.{0}").format(n) for n in (*data, sql.Identifier("_etag"))]),
         stored=stored,
         given=given,
+        noted=_noted(entity, "written", watched),
         excluded=listed([sql.SQL("excluded.{}").format(name) for name in data] or _NOTHING),
     )
 
 
-def _upsert(entity: Entity) -> sql.Composed:
-    return _upsert_text(msgspec.json.encode(entity))
+def _upsert(entity: Entity, watched: Sequence[str]) -> sql.Composed:
+    return _upsert_text(msgspec.json.encode(entity), tuple(watched))
+
+
+def _noted(entity: Entity, rows: str, watched: Sequence[str]) -> sql.Composed:
+    """Put rows into `changed`. The statement still sees the table as it was: that is where old values come from."""
+    if not watched:
+        return sql.SQL(
+            "insert into changed (row_id, entity, is_content) select _row, {}, true from {} on conflict do nothing"
+        ).format(sql.Literal(entity.name), sql.SQL(rows))
+    return sql.SQL(
+        "insert into changed (row_id, entity, is_content, was_live, old)"
+        " select w._row, {entity}, true, coalesce(o._live, false), array[{old}]::text[]"
+        " from {rows} w left join {table} o on o._row = w._row on conflict do nothing"
+    ).format(
+        entity=sql.Literal(entity.name),
+        old=sql.SQL(", ").join(sql.SQL("{}::text").format(column(name, of="o")) for name in watched),
+        rows=sql.SQL(rows),
+        table=table(entity.name),
+    )
 
 
 # `touched`: the source gave a new ETag but nothing we hold changed - keep the ETag, tell no device.
@@ -152,11 +166,11 @@ with incoming as materialized (
     where not t._live or ({stored}) is distinct from ({excluded})
     returning t._row
 )
-insert into changed (row_id) select _row from written on conflict do nothing
+{noted}
 """)
 
 
-def _remove(entity: Entity) -> sql.Composed:
+def _remove(entity: Entity, watched: Sequence[str]) -> sql.Composed:
     kinds = [postgres_type(entity.attribute_by_name[name]) for name in entity.key]
     data = [column(a.name) for a in entity.attributes if a.name not in entity.key]
     names = [sql.Identifier(f"k{i}") for i in range(len(kinds))]
@@ -169,8 +183,9 @@ def _remove(entity: Entity) -> sql.Composed:
             update {table} t set {emptied} _etag = null, _live = false
             from unnest({arrays}) as k ({names}) where {same} and t._live returning t._row
         )
-        insert into changed (row_id) select _row from gone on conflict do nothing
+        {noted}
     """).format(
+        noted=_noted(entity, "gone", watched),
         table=table(entity.name),
         emptied=sql.SQL("").join(sql.SQL("{} = null, ").format(name) for name in data),
         arrays=sql.SQL(", ").join([sql.SQL("%s::text[]")] * len(kinds)),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from psycopg import sql
 
 from satchel.database.columns import column_name, key_columns, postgres_type, table, table_name
 from satchel.database.pool import Connection
 from satchel.model.metadata import Entity
+from satchel.model.scope import Scope
 
 _INTERNAL_COLUMNS = sql.SQL(
     "_row bigint primary key default nextval('satchel.row_id'), _etag text, _live boolean not null default true"
@@ -35,6 +38,20 @@ async def apply_entity(connection: Connection, entity: Entity) -> bool:
         name = sql.Identifier(column_name(attribute.name))
         await connection.execute(statement.format(table(entity.name), name, postgres_type(attribute)))
     return bool(added)
+
+
+async def apply_indexes(connection: Connection, scope: Scope) -> None:
+    """Index the attributes by which changes find the rows they reach."""
+    for entity, attribute in sorted(scope.indexed):
+        staged = scope.entity_by_name.get(entity)
+        if staged is None or attribute not in staged.attribute_by_name or staged.key == (attribute,):
+            continue
+        name = hashlib.sha256(f"{entity}/{attribute}".encode()).hexdigest()[:16]
+        await connection.execute(
+            sql.SQL("create index if not exists {} on {} ({})").format(
+                sql.Identifier(f"reach_{name}"), table(entity), _name(attribute)
+            )
+        )
 
 
 async def drop_entity(connection: Connection, entity: str) -> None:

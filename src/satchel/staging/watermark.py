@@ -3,6 +3,7 @@ position that page was read behind: of two workers on one pull, one goes on and 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 import msgspec
@@ -44,6 +45,23 @@ async def read_all(connection: Connection) -> dict[str, StoredWatermark]:
         " from satchel.watermark order by entity"
     )
     return {row[0]: _stored(row[1:]) for row in await cursor.fetchall()}
+
+
+async def never_read(connection: Connection, entities: Iterable[str]) -> set[str]:
+    """Which of these were not read to the end since their tables were made."""
+    cursor = await connection.execute("select entity from satchel.watermark where pulled_at is not null")
+    return set(entities) - {row[0] for row in await cursor.fetchall()}
+
+
+async def being_read(connection: Connection, entities: Iterable[str]) -> set[str]:
+    """Which of these are to be read in full, and are not at the end of it."""
+    found = set()
+    for name, stored in (await read_all(connection)).items():
+        position = stored.watermark
+        is_under_way = position is None or (position.is_full_read and position.next_page is not None)
+        if name in entities and stored.pulled_at is not None and is_under_way:
+            found.add(name)
+    return found
 
 
 async def generations(connection: Connection) -> dict[str, str]:

@@ -1,47 +1,83 @@
-"""The buckets a user is bound to: the keys of the profile's bindings, filled in with who the user is."""
+"""What a user may have: the buckets the scope binds them to, and the client model with the columns they may read."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import lru_cache
 
 import msgspec
 
-from satchel.buckets.families import bound_buckets
+from satchel.buckets.bound import bound_buckets
+from satchel.buckets.families import family_ids
 from satchel.database.pool import Connection
+from satchel.model.client_model import ClientEntity, ClientModel
 from satchel.model.ids import BucketId
-from satchel.model.scope import Binding, BoundBy, Family, Scope
-from satchel.staging.principals import User, read_user
+from satchel.model.scope import Scope
+from satchel.model.user import User
+from satchel.staging.head import Head
+from satchel.staging.principals import read_user
+
+_USERS_KEPT = 4096
 
 
-class UserBuckets(msgspec.Struct, frozen=True):
+class UserScope(msgspec.Struct, frozen=True):
     """What a user may have, as of one snapshot."""
 
     entity_by_bucket: Mapping[BucketId, str]
+    client_model: ClientModel
 
     def of_entity(self, entity: str) -> set[BucketId]:
         """The user's buckets of one entity."""
         return {bucket for bucket, name in self.entity_by_bucket.items() if name == entity}
 
 
-async def user_buckets(connection: Connection, scope: Scope, user_id: str) -> UserBuckets:
-    """The user's buckets. A user who is gone or disabled at the source has none."""
-    user = await read_user(connection, scope, user_id)
+class Users:
+    """Users as they were last read: one who is asked for again costs no query until principals change."""
+
+    def __init__(self) -> None:
+        """Know nobody yet."""
+        self._known: dict[tuple[str, int, str], User | None] = {}
+
+    async def find(self, connection: Connection, head: Head, scope: Scope, user_id: str) -> User | None:
+        """The user, as of this head."""
+        key = (head.epoch, head.binding, user_id)
+        if key not in self._known:
+            while len(self._known) >= _USERS_KEPT:
+                del self._known[next(iter(self._known))]
+            self._known[key] = await read_user(connection, scope, user_id)
+        return self._known[key]
+
+
+async def user_scope(connection: Connection, scope: Scope, user: User | None) -> UserScope:
+    """What the user may have. One who is gone or disabled at the source has nothing, and keeps an empty copy."""
     if user is None or not user.is_enabled:
-        return UserBuckets({})
-    keys: dict[Family, dict[str, None]] = {}
-    for binding in scope.bindings:
-        keys.setdefault(binding.family, {}).update(dict.fromkeys(_keys(binding, user)))
-    found = await bound_buckets(connection, [(family, list(values)) for family, values in keys.items()])
-    return UserBuckets({bucket: entity for entity, bucket in found})
+        return UserScope({}, scope.client_model if user is None else user_model(scope, user))
+    buckets = await bound_buckets(connection, scope, await family_ids(connection), user)
+    return UserScope({bucket: family.entity for bucket, family in buckets.items()}, user_model(scope, user))
 
 
-def _keys(binding: Binding, user: User) -> Sequence[str]:
-    match binding.by:
-        case BoundBy.EVERYONE:
-            return [""]
-        case BoundBy.USER:
-            return [user.id]
-        case BoundBy.TEAMS:
-            return user.teams
-        case BoundBy.UNIT:
-            return [user.unit] if user.unit else []
+def user_model(scope: Scope, user: User) -> ClientModel:
+    """The entities of the user's profiles, with the columns that these offer and the user may read."""
+    offered: dict[str, set[str]] = {}
+    for profile in user.profiles:
+        for entity, attributes in scope.offered.get(profile, {}).items():
+            offered.setdefault(entity, set()).update(attributes)
+    for entity, attributes in scope.secured.items():
+        hidden = {name for name in attributes if (entity, name) not in user.readable}
+        if entity in offered:
+            offered[entity] -= hidden - set(scope.entity_by_name[entity].key)
+    return _model(
+        scope.client_model, tuple((entity, tuple(sorted(names))) for entity, names in sorted(offered.items()))
+    )
+
+
+@lru_cache(maxsize=256)
+def _model(whole: ClientModel, offered: tuple[tuple[str, tuple[str, ...]], ...]) -> ClientModel:
+    names = {entity: frozenset(attributes) for entity, attributes in offered}
+    return ClientModel(tuple(_only(entity, names[entity.name]) for entity in whole.entities if entity.name in names))
+
+
+def _only(entity: ClientEntity, names: frozenset[str]) -> ClientEntity:
+    attributes = tuple(attribute for attribute in entity.attributes if attribute.name in names)
+    name_attribute = entity.name_attribute if entity.name_attribute in names else None
+    return msgspec.structs.replace(entity, attributes=attributes, name_attribute=name_attribute)

@@ -37,6 +37,21 @@ class CursorState(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     loading_entity: str = ""
     at_bucket: int = 0
     at_op: int = 0
+    is_catching_up: bool = False
+    """Before anything is loaded, what is held is brought to the head: rows moved since would come twice otherwise."""
+    known: bytes = b""
+    """Buckets held when the loading began: their rows, unchanged since `known_at`, need not come again."""
+    known_at: int = 0
+    began_at: int = 0
+    """The head when the loading began."""
+    model: str = ""
+    """Digest of the user's client model, made of the organization's `base_model`."""
+    base_model: str = ""
+
+    @property
+    def known_buckets(self) -> list[BucketId]:
+        """The buckets whose rows the device had before the loading began."""
+        return unpack_buckets(self.known)
 
     @property
     def held_buckets(self) -> list[BucketId]:

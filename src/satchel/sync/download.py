@@ -12,17 +12,18 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
 import msgspec
 
-from satchel.buckets.members import entity_sizes, load_buckets, lost_rows, read_tail
+from satchel.buckets.members import Known, entity_sizes, except_of, load_buckets, lost_rows, read_tail
 from satchel.database.columns import table_name
 from satchel.database.pool import Connection, Database
+from satchel.errors import StoreBusy
 from satchel.model.ids import BucketId, OpId
 from satchel.model.scope import Scope
 from satchel.protocol import codec
 from satchel.protocol.messages import Begin, End
 from satchel.staging.head import Head, read_head, read_scope
 from satchel.staging.render import render_keys, render_rows
-from satchel.staging.watermark import generations
-from satchel.sync.binding import UserBuckets, user_buckets
+from satchel.staging.watermark import generations, never_read
+from satchel.sync.binding import Users, UserScope, user_scope
 from satchel.sync.cursor import CursorState, pack_buckets
 
 KEYS_PER_LINE = 2000
@@ -41,12 +42,13 @@ class View(msgspec.Struct, frozen=True):
     connection: Connection
     head: Head
     scope: Scope
-    bound: UserBuckets
+    user: UserScope
     limits: StepLimits
 
 
 async def download(
     database: Database,
+    users: Users,
     user_id: str,
     state: CursorState | None,
     model_digest: str | None,
@@ -58,15 +60,15 @@ async def download(
     is_first = True
     while True:
         async with database.snapshot() as connection:
-            scope = await read_scope(connection)
-            view = View(
-                connection, await read_head(connection), scope, await user_buckets(connection, scope, user_id), limits
-            )
+            view = await _view(connection, users, user_id, limits)
             state, begins_reset = _usable(state, view.head)
+            if begins_reset:
+                await _require_read(connection, view.scope.entity_by_name)
+            digest = view.user.client_model.digest
             lines = _opening(view, model_digest, begins_reset=begins_reset) if is_first else []
-            if not is_first and (begins_reset or view.head.model_digest != model_digest):
+            if not is_first and (begins_reset or digest != model_digest):
                 return  # published or rebuilt meanwhile: the device comes again from its last cursor and is told
-            model_digest = view.head.model_digest
+            model_digest = digest
             state, is_end, step_lines = await _step(view, state)
         lines += step_lines
         lines.append(codec.end_line(End(state.checkpoint, seal(state))) if is_end else codec.cursor_line(seal(state)))
@@ -82,10 +84,25 @@ def is_current(state: CursorState, head: Head, model_digest: str | None) -> bool
         state.epoch == head.epoch
         and state.checkpoint == head.op
         and state.binding == head.binding
-        and model_digest == head.model_digest
+        and state.base_model == head.model_digest
+        and state.model == model_digest
         and not state.loading
         and not state.is_reset
     )
+
+
+async def _view(connection: Connection, users: Users, user_id: str, limits: StepLimits) -> View:
+    head, scope = await read_head(connection), await read_scope(connection)
+    user = await users.find(connection, head, scope, user_id)
+    if user is None and scope.principals:
+        await _require_read(connection, scope.principals.entities)
+    return View(connection, head, scope, await user_scope(connection, scope, user), limits)
+
+
+async def _require_read(connection: Connection, entities: Iterable[str]) -> None:
+    """Refuse to take rows away on the word of a copy that is not complete yet. Errors: StoreBusy."""
+    if await never_read(connection, entities):
+        raise StoreBusy("The organization's data is being read for the first time.", hint="Try again in a minute.")
 
 
 def _usable(state: CursorState | None, head: Head) -> tuple[CursorState, bool]:
@@ -98,60 +115,102 @@ def _usable(state: CursorState | None, head: Head) -> tuple[CursorState, bool]:
 
 
 def _opening(view: View, model_digest: str | None, *, begins_reset: bool) -> list[bytes]:
-    lines = [codec.begin_line(Begin(view.head.op, view.head.model_digest, begins_reset))]
-    if model_digest != view.head.model_digest:
-        lines.append(codec.model_line(view.scope.client_model))
+    model = view.user.client_model
+    lines = [codec.begin_line(Begin(view.head.op, model.digest, begins_reset))]
+    if model_digest != model.digest:
+        lines.append(codec.model_line(model))
     return lines
 
 
 async def _step(view: View, state: CursorState) -> tuple[CursorState, bool, list[bytes]]:
     state, lines = await _settle_buckets(view, state)
     budget = view.limits.rows_per_step
+    if state.is_catching_up:
+        state, count, tail_lines, is_complete = await _tail(view, state, budget)
+        lines += tail_lines
+        budget -= count
+        if not is_complete:
+            return state, False, lines
+        state = msgspec.structs.replace(state, is_catching_up=False, checkpoint=view.head.op)
     while state.loading and budget > 0:
         state, count, loaded_lines = await _load(view, state, budget)
         lines += loaded_lines
         budget -= max(count, 1)
     if state.loading or budget <= 0:
         return state, False, lines
+    state, _, tail_lines, is_complete = await _tail(view, state, budget)
+    lines += tail_lines
+    if not is_complete:
+        return state, False, lines
+    return _at_the_head(view, state), True, lines
+
+
+def _at_the_head(view: View, state: CursorState) -> CursorState:
+    return msgspec.structs.replace(
+        state,
+        checkpoint=view.head.op,
+        binding=view.head.binding,
+        is_reset=False,
+        known=b"",
+        known_at=0,
+        began_at=0,
+        model=view.user.client_model.digest,
+        base_model=view.head.model_digest,
+    )
+
+
+async def _tail(view: View, state: CursorState, budget: int) -> tuple[CursorState, int, list[bytes], bool]:
+    """What changed in the held buckets behind the checkpoint: the state behind it, how many rows, whether it is all."""
     tail = await read_tail(
         view.connection,
         held=state.held_buckets,
-        bound=list(view.bound.entity_by_bucket),
+        bound=list(view.user.entity_by_bucket),
         checkpoint=OpId(state.checkpoint),
         limit=budget,
     )
-    lines += await _put_lines(view, ((entity, row) for entity, row, is_in_scope in tail.rows if is_in_scope))
+    lines = await _put_lines(view, ((entity, row) for entity, row, is_in_scope in tail.rows if is_in_scope))
     lines += await _remove_lines(view, ((entity, row) for entity, row, is_in_scope in tail.rows if not is_in_scope))
-    if not tail.is_complete:
-        return msgspec.structs.replace(state, checkpoint=tail.op), False, lines
-    done = msgspec.structs.replace(state, checkpoint=view.head.op, binding=view.head.binding, is_reset=False)
-    return done, True, lines
+    return msgspec.structs.replace(state, checkpoint=tail.op), len(tail.rows), lines, tail.is_complete
 
 
 async def _settle_buckets(view: View, state: CursorState) -> tuple[CursorState, list[bytes]]:
     """Take away what the user lost, note what is new, and load again what an entity's new client model changes."""
-    bound = set(view.bound.entity_by_bucket)
-    held, loading = set(state.held_buckets), set(state.loading_buckets)
-    lost = (held | loading) - bound
+    entity_by_bucket = view.user.entity_by_bucket
+    bound = set(entity_by_bucket)
+    before, loading = set(state.held_buckets), set(state.loading_buckets)
+    lost = (before | loading) - bound
     rows = await lost_rows(view.connection, lost=sorted(lost), held=sorted(bound), checkpoint=OpId(state.checkpoint))
     lines = await _remove_lines(view, rows)
     digests = await _digests(view)
     lines += _wipe_lines(state.entities, digests)
-    reshaped = {b for b in held & bound if digests.get(e := view.bound.entity_by_bucket[b]) != state.entities.get(e)}
-    held = (held & bound) - reshaped
+    reshaped = {entity for entity in digests if digests[entity] != state.entities.get(entity)}
+    held = {bucket for bucket in before & bound if entity_by_bucket[bucket] not in reshaped}
     new = bound - held - loading
+    begins = bool(new) and not loading & bound
     loading = (loading & bound) | new
-    is_behind = any(view.bound.entity_by_bucket[b] == state.loading_entity and b <= state.at_bucket for b in new)
-    restart = {"at_bucket": 0, "at_op": 0} if is_behind or state.entities != digests else {}
+    is_behind = any(entity_by_bucket[b] == state.loading_entity and b <= state.at_bucket for b in new)
+    if is_behind or state.entities != digests:
+        state = msgspec.structs.replace(state, at_bucket=0, at_op=0)
+    if begins:
+        known = await except_of(view.connection, sorted(before), sorted(reshaped))
+        state = msgspec.structs.replace(
+            state,
+            is_catching_up=True,
+            known=pack_buckets(known),
+            known_at=state.checkpoint,
+            began_at=view.head.op,
+        )
+    elif reshaped or lost:
+        state = msgspec.structs.replace(state, known=b"")  # some of it may just have been taken away
     return msgspec.structs.replace(
-        state, held=pack_buckets(held), loading=pack_buckets(loading), entities=digests, **restart
+        state, held=pack_buckets(held), loading=pack_buckets(loading), entities=digests
     ), lines
 
 
 async def _digests(view: View) -> dict[str, str]:
     """What an entity's rows on a device depend on: the life of its staging table, and its client model."""
     lives = await generations(view.connection)
-    entities = view.scope.client_model.entities
+    entities = view.user.client_model.entities
     return {entity.name: f"{lives.get(entity.name, '')[:8]}/{entity.digest[:8]}" for entity in entities}
 
 
@@ -167,9 +226,10 @@ async def _load(view: View, state: CursorState, budget: int) -> tuple[CursorStat
     if entity != state.loading_entity:
         state = msgspec.structs.replace(state, loading_entity=entity, at_bucket=0, at_op=0)
     loading = set(state.loading_buckets)
-    buckets = loading & view.bound.of_entity(entity)
+    buckets = loading & view.user.of_entity(entity)
     bucket, op = state.position
-    loaded = await load_buckets(view.connection, sorted(buckets), bucket=bucket, op=op, limit=budget)
+    known = Known(state.known_buckets, OpId(state.known_at), OpId(state.began_at))
+    loaded = await load_buckets(view.connection, sorted(buckets), bucket=bucket, op=op, limit=budget, known=known)
     lines = await _put_lines(view, ((entity, row) for row in loaded.row_ids))
     if not loaded.is_complete:
         state = msgspec.structs.replace(state, at_bucket=loaded.bucket, at_op=loaded.op)
@@ -186,7 +246,7 @@ async def _load(view: View, state: CursorState, budget: int) -> tuple[CursorStat
 
 
 async def _loading_entity(view: View, state: CursorState) -> str:
-    waiting = {view.bound.entity_by_bucket[BucketId(b)] for b in state.loading_buckets}
+    waiting = {view.user.entity_by_bucket[BucketId(b)] for b in state.loading_buckets}
     if state.loading_entity in waiting:
         return state.loading_entity
     sizes = await entity_sizes(view.connection)
@@ -196,7 +256,7 @@ async def _loading_entity(view: View, state: CursorState) -> str:
 async def _put_lines(view: View, rows: Iterable[tuple[str, int]]) -> list[bytes]:
     lines: list[bytes] = []
     for name, row_ids in _by_entity(rows).items():
-        client = view.scope.client_model.entity_by_name.get(name)
+        client = view.user.client_model.entity_by_name.get(name)
         if client is None:
             continue
         columns = [attribute.name for attribute in client.attributes]
@@ -210,7 +270,7 @@ async def _remove_lines(view: View, rows: Iterable[tuple[str, int]]) -> list[byt
     """Keys to drop. An entity that is no longer offered needs none: the device drops it with the client model."""
     lines: list[bytes] = []
     for name, row_ids in _by_entity(rows).items():
-        if name not in view.scope.client_model.entity_by_name:
+        if name not in view.user.client_model.entity_by_name:
             continue
         keys = await render_keys(view.connection, view.scope.entity_by_name[name], row_ids)
         lines += [codec.remove_line(name, keys[i : i + KEYS_PER_LINE]) for i in range(0, len(keys), KEYS_PER_LINE)]

@@ -12,6 +12,7 @@ from satchel.database.pool import Database
 from satchel.errors import OrganizationUnknown, SatchelError
 from satchel.provisioning.organizations import Organization, Organizations
 from satchel.staging.head import Head, read_head
+from satchel.sync.binding import Users
 from satchel.sync.heads import Heads
 
 log = structlog.get_logger()
@@ -22,6 +23,7 @@ class ServedOrganization(msgspec.Struct, frozen=True):
 
     organization: Organization
     staging: Database
+    users: Users
 
 
 class ServedOrganizations:
@@ -62,7 +64,7 @@ class ServedOrganizations:
                 await self._close(name)
                 staging = self._open_staging(organization)
                 await staging.__aenter__()
-                served = ServedOrganization(organization, staging)
+                served = ServedOrganization(organization, staging, Users())
                 self._served[name] = served
             return served
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import structlog
 
 from satchel.errors import Broken, ConfigError, RetryLater
 from satchel.jobs.deprovision import deprovision
+from satchel.jobs.move_windows import move_windows
 from satchel.jobs.organization import OrganizationWork
 from satchel.jobs.provision import ProvisioningWork, provision, reschedule
 from satchel.jobs.pull import pull
@@ -48,11 +51,13 @@ class Runner:
                 await self._refresh_model(organization)
             case WorkName.PULL:
                 await self._pull(organization, item.entity)
+            case WorkName.MOVE_WINDOWS:
+                await self._move_windows(organization)
 
     async def _refresh_model(self, organization: Organization) -> None:
         if organization.state != "active":
             return
-        scope, is_changed = await refresh_model(await self._work.open_work(organization))
+        scope, is_changed = await refresh_model(await self._work.open_work(organization), datetime.now(UTC))
         if is_changed:
             await reschedule(self._work, organization, scope)
             await self._work.sync_servers.announce(organization.name)
@@ -65,6 +70,10 @@ class Runner:
         pulled = await pull(await self._work.open_work(organization), entity)
         if pulled.changed:
             log.info("pulled", organization=organization.name, entity=entity, rows=pulled.rows, changed=pulled.changed)
+
+    async def _move_windows(self, organization: Organization) -> None:
+        if organization.state == "active":
+            await move_windows(await self._work.open_work(organization), datetime.now(UTC))
 
     async def _settle(self, item: WorkItem, organization: Organization, error: Exception) -> None:
         """A recurring item ends here and comes again by its schedule; an event goes back into the queue."""
@@ -90,7 +99,7 @@ class Runner:
 
     async def _note(self, item: WorkItem, organization: Organization, reason: str) -> None:
         """Keep the reason where an administrator looks for it."""
-        if item.name is WorkName.REFRESH_MODEL:
+        if not item.entity:
             await self._work.organizations.set_problem(organization, reason)
             return
         work: OrganizationWork = await self._work.open_work(organization)

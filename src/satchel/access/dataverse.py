@@ -1,0 +1,59 @@
+"""Where Dataverse keeps users, teams, business units, roles, shares and column security.
+
+Source: powerapps-docs, developer/data-platform/security-concepts.md, security-sharing-assigning.md,
+column-level-security.md, and the reference pages of these tables.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from satchel.model.metadata import Metadata
+from satchel.model.scope import ColumnSecurity, Membership, Principals, Roles, Shares
+
+DATAVERSE_PRINCIPALS = Principals(
+    user="systemuser",
+    user_name="fullname",
+    user_unit="businessunitid",
+    user_disabled="isdisabled",
+    unit="businessunit",
+    unit_parent="parentbusinessunitid",
+    team="team",
+    team_unit="businessunitid",
+    membership=Membership("teammembership", "systemuserid", "teamid"),
+    roles=Roles(
+        entity="role",
+        name="name",
+        of_users=Membership("systemuserroles", "systemuserid", "roleid"),
+        of_teams=Membership("teamroles", "teamid", "roleid"),
+        privileges=Membership("roleprivileges", "roleid", "privilegeid"),
+        depth="privilegedepthmask",
+        privilege_entity="privilege",
+        privilege_name="name",
+        inherits="isinherited",
+    ),
+    shares=Shares(entity="principalobjectaccess", row="objectid", principal="principalid", rights="accessrightsmask"),
+    columns=ColumnSecurity(
+        permissions="fieldpermission",
+        profile="fieldsecurityprofileid",
+        entity="entityname",
+        attribute="attributelogicalname",
+        can_read="canread",
+        of_users=Membership("systemuserprofiles", "systemuserid", "fieldsecurityprofileid"),
+        of_teams=Membership("teamprofiles", "teamid", "fieldsecurityprofileid"),
+    ),
+)
+MANAGER_HIERARCHY = {"user_manager": "parentsystemuserid"}
+POSITION_HIERARCHY = {"user_position": "positionid", "position": "position", "position_parent": "parentpositionid"}
+
+
+def dataverse_principals(metadata: Metadata) -> Principals:
+    """The principals, without tables that the service does not show."""
+    known = metadata.entity_by_name
+    principals = DATAVERSE_PRINCIPALS
+    if principals.shares and principals.shares.entity not in known:
+        principals = msgspec.structs.replace(principals, shares=None)
+    columns = principals.columns
+    if columns and not {columns.permissions, columns.of_users.entity} <= known.keys():
+        principals = msgspec.structs.replace(principals, columns=None)
+    return principals
