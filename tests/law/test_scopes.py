@@ -1,5 +1,5 @@
-"""What a device holds is what its user may have: after random histories of data, security, profiles and time, with syncs
-cut off anywhere, each device equals the reference evaluator's answer, and no line on the way held more."""
+"""What a device holds is what its user may have: after random histories of data, security, profiles and time, with
+syncs cut off anywhere, each device equals the reference evaluator's answer, and no line on the way held more."""
 
 from __future__ import annotations
 
@@ -115,7 +115,10 @@ FILTERS: dict[str, list[tuple[str, Any]]] = {
                              for w in pointing(o, "watch", "contact", c))),
     ],
     "watch": [("contact ne null", lambda o, u, x: x["contact"] is not None)],
-    "product": [("size gt 1", lambda o, u, x: x["size"] > 1), ("code in ('p1','p2')", lambda o, u, x: x["code"] in ("p1", "p2"))],
+    "product": [
+        ("size gt 1", lambda o, u, x: x["size"] > 1),
+        ("code in ('p1','p2')", lambda o, u, x: x["code"] in ("p1", "p2")),
+    ],
 }  # fmt: skip
 
 RELATED: dict[str, list[tuple[str, str, Any]]] = {

@@ -1,4 +1,4 @@
-"""A device as the protocol describes it, in a few lines of Python: what stands before a cursor counts with that cursor."""
+"""A device as the protocol describes it, in a few lines: what stands before a cursor counts with that cursor."""
 
 from __future__ import annotations
 

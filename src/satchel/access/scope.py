@@ -226,8 +226,17 @@ class _Compiler:
             return {}
         if roles.privilege_entity is None:
             return {name: name for name in self._items}
-        read = {name: self._metadata.entity_by_name[name].read_privilege for name in self._items}
-        return {name: privilege for name, privilege in read.items() if privilege}
+        found: dict[str, str] = {}
+        for name in self._items:
+            entity = self._metadata.entity_by_name[name]
+            if entity.read_privilege:
+                found[name] = entity.read_privilege
+            elif entity.ownership in {OwnershipType.USER, OwnershipType.BUSINESS}:
+                raise ProfileInvalid(
+                    f"The source does not tell which privilege {name} needs, so nobody may take it offline.",
+                    hint="The application user needs to read EntityDefinitions with their privileges.",
+                )
+        return found
 
     def _ownership(self, name: str) -> Ownership:
         principals = self._principals

@@ -90,6 +90,18 @@ async def except_of(connection: Connection, buckets: Sequence[BucketId], entitie
     return [BucketId(row[0]) for row in await cursor.fetchall()]
 
 
+async def buckets_of_row(connection: Connection, row_id: int) -> list[tuple[int, int, list[str | None]]]:
+    """The buckets a row is in: bucket, family, key."""
+    cursor = await connection.execute(_SQL["buckets_of_row"], {"row_id": row_id})
+    return [(bucket, family, key) for bucket, family, key in await cursor.fetchall()]
+
+
+async def count_rows(connection: Connection, buckets: Sequence[BucketId]) -> dict[str, int]:
+    """How many rows there are in these buckets, by entity; a row in several counts once."""
+    cursor = await connection.execute(_SQL["count_rows"], {"buckets": list(buckets)})
+    return dict(await cursor.fetchall())
+
+
 async def entity_sizes(connection: Connection) -> dict[str, int]:
     """About how many rows each staging table has, by table name."""
     return dict(await (await connection.execute(_SQL["entity_sizes"])).fetchall())

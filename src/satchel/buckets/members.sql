@@ -56,6 +56,17 @@ limit %(limit)s
 select b.id from satchel.bucket b join satchel.family f on f.id = b.family
 where b.id = any(%(buckets)s) and not f.entity = any(%(entities)s)
 
+-- buckets_of_row --
+select b.id, b.family, b.key from satchel.member m join satchel.bucket b on b.id = m.bucket
+where m.row_id = %(row_id)s and m.is_live order by b.id
+
+-- count_rows --
+select f.entity, count(distinct m.row_id)
+from unnest(%(buckets)s::bigint[]) as k (bucket)
+join satchel.member m on m.bucket = k.bucket and m.is_live
+join satchel.bucket b on b.id = k.bucket join satchel.family f on f.id = b.family
+group by f.entity
+
 -- entity_sizes --
 -- About how many rows each entity has: the small ones come first.
 select relname, greatest(reltuples, 0)::bigint from pg_class

@@ -19,6 +19,7 @@ COMMANDS = {
     "up": "Run all services in this terminal, with embedded engines.",
     "run": "Run one service (for scale-out).",
     "org": "Organizations: add, provision, show, deprovision.",
+    "profile": "Offline profiles: import, preview, publish, explain.",
     "device": "A device: enroll, sync, query.",
     "sandbox": "A sample organization: a Dataverse-shaped OData service.",
 }

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from satchel import administration
-from satchel.assembly import Rooms, open_rooms
-from satchel.cli.options import json_option, load_settings, settings_options
+from satchel.administration import organizations as administration
+from satchel.assembly import Rooms
+from satchel.cli.options import json_option, settings_options
 from satchel.cli.output import console, print_json, print_rows, progress
+from satchel.cli.rooms import run_with_rooms
 from satchel.errors import InputInvalid
 from satchel.model.work import WorkName
 from satchel.source.connection import Connection
-from satchel.telemetry import log
 
-T = TypeVar("T")
 EPILOG = """\b
 From nothing to a device:
   satchel org add contoso --source https://contoso.crm.dynamics.com --tenant ... --client-id ... \\
@@ -33,17 +30,6 @@ From nothing to a device:
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
     """Organizations: each has a source, a staging database, a profile and devices."""
-
-
-def _run(config: Path | None, data_folder: Path | None, act: Callable[[Rooms], Awaitable[T]]) -> T:
-    settings = load_settings(config, data_folder)
-    log.configure("warning", settings.log.format, "cli")
-
-    async def go() -> T:
-        async with open_rooms(settings) as rooms:
-            return await act(rooms)
-
-    return asyncio.run(go())
 
 
 @command.command()
@@ -91,7 +77,7 @@ def add(
         console.print(f"Offline: {', '.join(e.name for e in scope.client_model.entities)}")
         console.print(f"Next: satchel org provision {name} --wait")
 
-    _run(config, data_folder, act)
+    run_with_rooms(config, data_folder, act)
 
 
 @command.command()
@@ -109,7 +95,7 @@ def provision(name: str, wait: bool, config: Path | None, data_folder: Path | No
         await _watch_provisioning(rooms, name)
         await _watch_pulls(rooms, name, None)
 
-    _run(config, data_folder, act)
+    run_with_rooms(config, data_folder, act)
 
 
 @command.command()
@@ -129,7 +115,7 @@ def deprovision(name: str, yes: bool, wait: bool, config: Path | None, data_fold
                 pass
             console.print(f"Nothing of {name} is left.")
 
-    _run(config, data_folder, act)
+    run_with_rooms(config, data_folder, act)
 
 
 @command.command("list")
@@ -144,7 +130,7 @@ def list_organizations(config: Path | None, data_folder: Path | None, as_json: b
             for o in await rooms.organizations.all()
         ]
 
-    rows = _run(config, data_folder, act)
+    rows = run_with_rooms(config, data_folder, act)
     if as_json:
         print_json(rows)
     else:
@@ -157,7 +143,7 @@ def list_organizations(config: Path | None, data_folder: Path | None, as_json: b
 @json_option
 def show(name: str, config: Path | None, data_folder: Path | None, as_json: bool) -> None:
     """How an organization stands: each entity's rows, how its changes are found, when it was pulled last."""
-    status = _run(config, data_folder, lambda rooms: administration.organization_status(rooms, name))
+    status = run_with_rooms(config, data_folder, lambda rooms: administration.organization_status(rooms, name))
     if as_json:
         print_json(status)
         return
@@ -199,17 +185,7 @@ def pull(name: str, entity: str | None, wait: bool, config: Path | None, data_fo
         if wait:
             await _watch_pulls(rooms, name, since)
 
-    _run(config, data_folder, act)
-
-
-@command.command()
-@click.argument("name")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
-@settings_options
-def profile(name: str, file: Path, config: Path | None, data_folder: Path | None) -> None:
-    """Give the organization another profile (TOML); it is checked first."""
-    scope = _run(config, data_folder, lambda rooms: administration.set_profile(rooms, name, file.read_text("utf-8")))
-    console.print(f"In force within a minute: {', '.join(e.name for e in scope.client_model.entities)}")
+    run_with_rooms(config, data_folder, act)
 
 
 @command.command()
@@ -219,7 +195,7 @@ def profile(name: str, file: Path, config: Path | None, data_folder: Path | None
 @json_option
 def users(name: str, limit: int, config: Path | None, data_folder: Path | None, as_json: bool) -> None:
     """Enabled users of the source, who may be invited."""
-    rows = _run(config, data_folder, lambda rooms: administration.users_of(rooms, name, limit))
+    rows = run_with_rooms(config, data_folder, lambda rooms: administration.users_of(rooms, name, limit))
     listed = [{"id": user_id, "name": user_name} for user_id, user_name in rows]
     if as_json:
         print_json(listed)
@@ -234,7 +210,7 @@ def users(name: str, limit: int, config: Path | None, data_folder: Path | None, 
 @json_option
 def invite(name: str, user: str, config: Path | None, data_folder: Path | None, as_json: bool) -> None:
     """Make a one-time link with which a user enrolls a device."""
-    link = _run(config, data_folder, lambda rooms: administration.invite(rooms, name, user))
+    link = run_with_rooms(config, data_folder, lambda rooms: administration.invite(rooms, name, user))
     if as_json:
         print_json({"link": link})
     else:
@@ -262,7 +238,7 @@ def devices(name: str, config: Path | None, data_folder: Path | None, as_json: b
             for d in await rooms.devices.of_organization(organization)
         ]
 
-    rows = _run(config, data_folder, act)
+    rows = run_with_rooms(config, data_folder, act)
     if as_json:
         print_json(rows)
     else:
@@ -280,7 +256,7 @@ def block(name: str, device_id: str, undo: bool, config: Path | None, data_folde
     async def act(rooms: Rooms) -> None:
         await rooms.devices.block(await rooms.organizations.get(name), device_id, is_blocked=not undo)
 
-    _run(config, data_folder, act)
+    run_with_rooms(config, data_folder, act)
 
 
 async def _watch_provisioning(rooms: Rooms, name: str) -> None:

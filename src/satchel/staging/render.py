@@ -24,6 +24,15 @@ async def render_rows(
     return [(count, text) for count, text in await cursor.fetchall()]
 
 
+async def row_bytes(connection: Connection, entity: Entity, sample: int = 500) -> float:
+    """About how many bytes a row of the entity has as JSON, by a sample."""
+    statement = sql.SQL("select avg(length({row})) from (select * from {table} where _live limit %s) t").format(
+        row=row_json(entity, [a.name for a in entity.attributes], of="t"), table=table(entity.name)
+    )
+    found = await (await connection.execute(statement, [sample])).fetchone()
+    return float(found[0] or 0) if found else 0.0
+
+
 async def render_keys(connection: Connection, entity: Entity, row_ids: Sequence[int]) -> list[str]:
     """The keys of these rows as JSON, also of rows that are gone."""
     if not row_ids:

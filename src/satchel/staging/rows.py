@@ -51,6 +51,18 @@ async def remove_rows(connection: Connection, entity: Entity, keys: Sequence[Key
     return cursor.rowcount
 
 
+async def find_row(connection: Connection, entity: Entity, key: Sequence[str]) -> int | None:
+    """The row's id by its key, as text; None where there is none."""
+    if len(key) != len(entity.key):
+        return None
+    same = [sql.SQL("lower({}::text) = lower(%s)").format(name) for name in key_columns(entity, of="t")]
+    statement = sql.SQL("select t._row from {} t where t._live and {}").format(
+        table(entity.name), sql.SQL(" and ").join(same)
+    )
+    row = await (await connection.execute(statement, list(key))).fetchone()
+    return int(row[0]) if row else None
+
+
 async def staged_count(connection: Connection, entity: str) -> int:
     """How many rows the entity has."""
     row = await (

@@ -54,6 +54,15 @@ async def apply_indexes(connection: Connection, scope: Scope) -> None:
         )
 
 
+async def unstaged(connection: Connection, scope: Scope) -> list[tuple[str, str]]:
+    """Attributes (entity, attribute) the scope needs that have no column yet."""
+    found = []
+    for entity in scope.entities:
+        standing = await _standing_columns(connection, entity)
+        found += [(entity.name, a.name) for a in entity.attributes if column_name(a.name) not in standing]
+    return found
+
+
 async def drop_entity(connection: Connection, entity: str) -> None:
     """Drop the entity's table, its members and its watermark.
 

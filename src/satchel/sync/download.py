@@ -179,12 +179,13 @@ async def _settle_buckets(view: View, state: CursorState) -> tuple[CursorState, 
     bound = set(entity_by_bucket)
     before, loading = set(state.held_buckets), set(state.loading_buckets)
     lost = (before | loading) - bound
-    rows = await lost_rows(view.connection, lost=sorted(lost), held=sorted(bound), checkpoint=OpId(state.checkpoint))
-    lines = await _remove_lines(view, rows)
     digests = await _digests(view)
-    lines += _wipe_lines(state.entities, digests)
     reshaped = {entity for entity in digests if digests[entity] != state.entities.get(entity)}
     held = {bucket for bucket in before & bound if entity_by_bucket[bucket] not in reshaped}
+    # What is loaded again is not caught up with, so what went from it is told here, as for what is lost.
+    left = sorted(lost | (before - held))
+    rows = await lost_rows(view.connection, lost=left, held=sorted(bound), checkpoint=OpId(state.checkpoint))
+    lines = await _remove_lines(view, rows) + _wipe_lines(state.entities, digests)
     new = bound - held - loading
     begins = bool(new) and not loading & bound
     loading = (loading & bound) | new

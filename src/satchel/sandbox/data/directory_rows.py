@@ -12,6 +12,7 @@ from satchel.sandbox.data.words import DISTRICTS, FIRST_NAMES, LAST_NAMES, PLACE
 from satchel.sandbox.schema.directory import (
     BUSINESS_UNIT,
     PRIVILEGE,
+    RIGHTS,
     ROLE,
     ROLE_PRIVILEGES,
     SYSTEM_USER,
@@ -25,10 +26,6 @@ from satchel.sandbox.schema.organization import ENTITIES
 FOUNDED = "2023-01-02T08:00:00Z"
 BASIC, LOCAL, DEEP, GLOBAL = 1, 2, 4, 8
 ACT_ON_BEHALF = "prvActOnBehalfOfAnotherUser"
-RIGHTS = {
-    "Read": 1, "Write": 2, "Append": 4, "AppendTo": 16, "Create": 32, "Delete": 65536, "Share": 262144,
-    "Assign": 524288,
-}  # fmt: skip
 _FIRST_FIELD_USER = 2
 _FIELD_USERS = 3
 _MANY_ROWS = 20_000

@@ -12,6 +12,7 @@ from typing import Any
 
 from satchel.sandbox.odata.answers import Answer, ODataError, Request
 from satchel.sandbox.odata.metadata_filter import metadata_filter
+from satchel.sandbox.schema.directory import RIGHTS, privilege_name
 from satchel.sandbox.schema.kinds import CHOICES, TEXTS, Column, Entity, Kind
 from satchel.sandbox.schema.organization import BY_NAME, ENTITIES
 
@@ -69,10 +70,29 @@ def entity_definition(entity: Entity) -> Definition:
         "IsCustomEntity": False,
         "IsActivity": entity.name == "task",
         "IsPrivate": False,
+        "Privileges": _privileges(entity),
         "DisplayName": _label(entity.label),
         "DisplayCollectionName": _label(entity.plural),
         "Description": _label(""),
     }
+
+
+def _privileges(entity: Entity) -> list[Definition]:
+    """Source: `SecurityPrivilegeMetadata`. Entities that belong to nobody have none."""
+    if entity.ownership == "None":
+        return []
+    every_depth = {"CanBeBasic": entity.is_user_owned, "CanBeLocal": True, "CanBeDeep": True, "CanBeGlobal": True}
+    return [
+        {
+            "Name": (name := privilege_name(entity, right)),
+            "PrivilegeId": _id(name),
+            "PrivilegeType": right,
+            "CanBeEntityReference": False,
+            "CanBeParentEntityReference": False,
+            **every_depth,
+        }
+        for right in RIGHTS
+    ]
 
 
 def attribute_definition(entity: Entity, column: Column) -> Definition:

@@ -18,6 +18,11 @@ from satchel.sandbox.schema.columns import (
 )
 from satchel.sandbox.schema.kinds import Entity
 
+RIGHTS = {
+    "Read": 1, "Write": 2, "Append": 4, "AppendTo": 16, "Create": 32, "Delete": 65536, "Share": 262144,
+    "Assign": 524288,
+}  # fmt: skip
+"""What a privilege lets do, with the bit it has in access masks."""
 _OWNER = msgspec.structs.replace(guid("ownerid", "Owner"), is_writable=False)
 """What a user or a team is as a principal: its own key under another name."""
 

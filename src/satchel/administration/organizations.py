@@ -1,4 +1,4 @@
-"""What an administrator does, as functions that a command or a page calls: one place, no printing."""
+"""Organizations: registered, watched, and devices invited."""
 
 from __future__ import annotations
 

@@ -1,0 +1,223 @@
+"""Offline profiles: drafts, publishing, history, and what a change of them would mean."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+import msgspec
+
+from satchel.access.profiles import parse_profile
+from satchel.administration.preview import Preview, preview_scope
+from satchel.assembly import Rooms
+from satchel.buckets.bound import bound_buckets
+from satchel.buckets.decisions import Decision, decide, in_words
+from satchel.buckets.families import family_ids
+from satchel.buckets.members import buckets_of_row
+from satchel.database.pool import Connection
+from satchel.errors import InputInvalid, UserUnknown
+from satchel.model.scope import Binding, Scope
+from satchel.model.user import User
+from satchel.model.work import WorkName
+from satchel.provisioning.organizations import Organization
+from satchel.provisioning.profiles import ProfileVersion, Publication
+from satchel.staging.head import read_scope
+from satchel.staging.principals import read_user
+from satchel.staging.rows import find_row
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """What publishing one version after another would change."""
+
+    lines: list[str]
+    """The texts, as a unified diff."""
+    entities_added: list[str]
+    entities_removed: list[str]
+    columns_changed: list[str]
+    """Entities whose rows are sent again, with other columns."""
+    rows_changed: list[str]
+    """Entities of which devices get other rows; rows they have already are not sent again."""
+
+
+class FamilyDecision(msgspec.Struct, frozen=True):
+    """How one family of buckets decides about a row."""
+
+    bucket: int | None
+    """None: the row is in no bucket of this family, whoever the user is."""
+    decision: Decision
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """Why a user takes a row offline, or does not."""
+
+    user: str
+    entity: str
+    key: str
+    is_in: bool
+    families: list[FamilyDecision]
+
+
+async def import_profile(rooms: Rooms, name: str, text: str, comment: str = "") -> tuple[ProfileVersion, Scope]:
+    """Check a profile with those in force beside it, and keep it as a draft. Errors: ProfileInvalid."""
+    organization = await rooms.organizations.get(name)
+    profile_name = parse_profile(text).name
+    scope = await _compiled_with(rooms, organization, profile_name, text)
+    version = await rooms.profiles.add(organization, profile_name, text, comment)
+    return await rooms.profiles.get(organization, profile_name, version), scope
+
+
+async def validate_profile(rooms: Rooms, name: str, text: str) -> Scope:
+    """What a profile would come to. Errors: ProfileInvalid."""
+    organization = await rooms.organizations.get(name)
+    return await _compiled_with(rooms, organization, parse_profile(text).name, text)
+
+
+async def publish_profile(
+    rooms: Rooms, name: str, profile: str, version: int | None = None, comment: str = ""
+) -> ProfileVersion:
+    """Bring a version into force (None: the newest). Errors: ProfileInvalid, InputInvalid."""
+    organization = await rooms.organizations.get(name)
+    chosen = await rooms.profiles.get(organization, profile, version)
+    await _compiled_with(rooms, organization, profile, chosen.text)
+    await rooms.profiles.publish(organization, profile, chosen.version, comment)
+    await _refresh(rooms, organization)
+    return chosen
+
+
+async def roll_back_profile(rooms: Rooms, name: str, profile: str, comment: str = "") -> ProfileVersion:
+    """Bring the version into force that was before the one in force. Errors: InputInvalid where there is none."""
+    organization = await rooms.organizations.get(name)
+    earlier = [p.version for p in await rooms.profiles.publications(organization, profile) if p.version is not None]
+    current = next((v.version for v in await rooms.profiles.versions(organization, profile) if v.is_published), None)
+    before = [version for version in earlier if version != current]
+    if not before:
+        raise InputInvalid(f"The profile {profile!r} has no earlier version that was in force.")
+    return await publish_profile(rooms, name, profile, before[-1], comment or "rolled back")
+
+
+async def withdraw_profile(rooms: Rooms, name: str, profile: str, comment: str = "") -> None:
+    """Take a profile out of force. Errors: InputInvalid where it is the last one."""
+    organization = await rooms.organizations.get(name)
+    await rooms.profiles.get(organization, profile)
+    others = [p for p in await rooms.profiles.published(organization) if p.name != profile]
+    if not others:
+        raise InputInvalid(
+            f"{profile!r} is the only profile in force.", hint="Publish another one first, or deprovision."
+        )
+    await rooms.check(rooms.open_connection(organization), [other.text for other in others])
+    await rooms.profiles.publish(organization, profile, None, comment)
+    await _refresh(rooms, organization)
+
+
+async def profile_history(rooms: Rooms, name: str, profile: str) -> tuple[list[ProfileVersion], list[Publication]]:
+    """All versions of a profile, and what was in force when. Errors: InputInvalid."""
+    organization = await rooms.organizations.get(name)
+    await rooms.profiles.get(organization, profile)
+    return (
+        await rooms.profiles.versions(organization, profile),
+        await rooms.profiles.publications(organization, profile),
+    )
+
+
+async def compare_profiles(rooms: Rooms, name: str, profile: str, text: str) -> Difference:
+    """What publishing this text of the profile would change. Errors: ProfileInvalid."""
+    organization = await rooms.organizations.get(name)
+    before = [p for p in await rooms.profiles.published(organization) if p.name == profile]
+    old_text = before[0].text if before else ""
+    new = await _compiled_with(rooms, organization, profile, text)
+    old = await _compiled(rooms, organization, [p.text for p in await rooms.profiles.published(organization)])
+    return difference(old, new, old_text, text)
+
+
+def difference(old: Scope, new: Scope, old_text: str = "", new_text: str = "") -> Difference:
+    """What differs for devices."""
+    lines = list(difflib.unified_diff(old_text.splitlines(), new_text.splitlines(), "in force", "new", lineterm=""))
+    before, after = old.client_model.entity_by_name, new.client_model.entity_by_name
+    both = [name for name in after if name in before]
+    return Difference(
+        lines=lines,
+        entities_added=[name for name in after if name not in before],
+        entities_removed=[name for name in before if name not in after],
+        columns_changed=[name for name in both if before[name].digest != after[name].digest],
+        rows_changed=[name for name in both if _bindings(old, name) != _bindings(new, name)],
+    )
+
+
+async def preview_profile(rooms: Rooms, name: str, text: str | None, user_id: str | None, limit: int = 200) -> Preview:
+    """Rows and bytes per entity with this profile in force; None: with what is in force. Errors: UserUnknown."""
+    organization = await rooms.organizations.get(name)
+    if text is None:
+        published = await rooms.profiles.published(organization)
+        scope = await _compiled(rooms, organization, [each.text for each in published])
+    else:
+        scope = await _compiled_with(rooms, organization, parse_profile(text).name, text)
+    async with rooms.databases.open(organization, pool_size=1) as staging:
+        return await preview_scope(staging, scope, user_id, limit)
+
+
+async def explain_row(rooms: Rooms, name: str, user_id: str, entity: str, key: str) -> Explanation:
+    """Why the user takes a row offline, or does not. Errors: UserUnknown, InputInvalid."""
+    organization = await rooms.organizations.get(name)
+    async with rooms.databases.open(organization, pool_size=1) as staging, staging.snapshot() as connection:
+        scope = await read_scope(connection)
+        user = await read_user(connection, scope, user_id)
+        if user is None:
+            raise UserUnknown(f"{name} has no user {user_id!r}.", hint=f"`satchel org users {name}` lists them.")
+        return await _explain(connection, scope, user, entity, key)
+
+
+async def _explain(connection: Connection, scope: Scope, user: User, entity: str, key: str) -> Explanation:
+    staged = scope.entity_by_name.get(entity)
+    if staged is None or entity not in scope.client_model.entity_by_name:
+        raise InputInvalid(
+            f"No profile offers {entity!r}.", hint=f"Offered: {', '.join(scope.client_model.entity_by_name)}."
+        )
+    row = await find_row(connection, staged, key.split(","))
+    if row is None:
+        raise InputInvalid(f"There is no {entity} {key} in staging.", hint="Is it new at the source? Pull first.")
+    ids = await family_ids(connection)
+    bound = {str(bucket) for bucket in await bound_buckets(connection, scope, ids, user)}
+    buckets = await buckets_of_row(connection, row)
+    found: list[FamilyDecision] = []
+    for binding in scope.bindings:
+        if binding.family.entity == entity:
+            standing = ids.get(binding.family.name)
+            own = [(bucket, bucket_key) for bucket, family, bucket_key in buckets if family == standing]
+            found += [_decided(binding, bucket, bucket_key, user, bound) for bucket, bucket_key in own]
+            if not own:
+                found.append(FamilyDecision(None, Decision(holds=False, text=_why_nowhere(binding))))
+    is_in = user.is_enabled and any(each.decision.holds for each in found)
+    return Explanation(user.name, entity, key, is_in, found)
+
+
+def _decided(binding: Binding, bucket: int, key: Sequence[str | None], user: User, bound: set[str]) -> FamilyDecision:
+    decision = decide(binding.condition, binding.family, key, user, bound)
+    if not user.is_enabled:
+        decision = Decision(holds=False, text="the user is disabled at the source")
+    return FamilyDecision(bucket, decision)
+
+
+def _why_nowhere(binding: Binding) -> str:
+    family = binding.family
+    if family.related is not None:
+        return "no related row is one that anyone takes offline"
+    return f"for nobody: {in_words(family.where)} does not hold" if family.where is not None else "not assigned yet"
+
+
+def _bindings(scope: Scope, entity: str) -> set[Binding]:
+    return {binding for binding in scope.bindings if binding.family.entity == entity}
+
+
+async def _compiled_with(rooms: Rooms, organization: Organization, name: str, text: str) -> Scope:
+    others = [p.text for p in await rooms.profiles.published(organization) if p.name != name]
+    return await _compiled(rooms, organization, [*others, text])
+
+
+async def _compiled(rooms: Rooms, organization: Organization, texts: Sequence[str]) -> Scope:
+    _, _, scope = await rooms.check(rooms.open_connection(organization), texts)
+    return scope
+
+
+async def _refresh(rooms: Rooms, organization: Organization) -> None:
+    if organization.state == "active":
+        await rooms.events.request(organization.name, WorkName.REFRESH_MODEL)
