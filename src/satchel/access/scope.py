@@ -94,7 +94,7 @@ class _Compiler:
         direct: dict[str, tuple[str, ...]] = {}
         complete: dict[str, tuple[str, ...]] = {}
         for entity in self._items:
-            binding = bind(self._ownership(entity), every(Granted(), self._direct(entity)))
+            binding = bind(self._ownership(entity), every(self._granted(entity), self._direct(entity)))
             direct[entity] = (binding.family.name,) if binding else ()
             if binding:
                 yield binding
@@ -104,7 +104,7 @@ class _Compiler:
                 end = path[-1].entity
                 sources = direct[end] if is_direct else complete[end]
                 binding = bind(
-                    self._ownership(entity), every(Granted(), condition), path=path, sources=sources
+                    self._ownership(entity), every(self._granted(entity), condition), path=path, sources=sources
                 ) if sources else None  # fmt: skip
                 if binding:
                     names.append(binding.family.name)
@@ -237,6 +237,9 @@ class _Compiler:
                     hint="The application user needs to read EntityDefinitions with their privileges.",
                 )
         return found
+
+    def _granted(self, name: str) -> Condition:
+        return Granted() if name in self._privileges() else ALWAYS
 
     def _ownership(self, name: str) -> Ownership:
         principals = self._principals
