@@ -11,12 +11,13 @@ import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from satchel.device import Device, DeviceKey
-from satchel.errors import CursorInvalid, EnrolmentRefused, OrganizationUnknown, TokenInvalid
+from satchel.errors import CursorInvalid, DeviceWiped, EnrolmentRefused, OrganizationUnknown, TokenInvalid
 from satchel.identity.certificates import ensure_server_certificate
 from satchel.identity.keys import MasterKey
 from satchel.identity.tokens import make_service_token
@@ -95,6 +96,7 @@ def test_the_secret_is_nowhere_in_clear(running: Satchel, source: Sandbox) -> No
         (["org", "invite", "contoso", "nobody"], "no enabled user"),
         (["org", "pull", "contoso", "ghost"], "stages no entity"),
         (["org", "block", "contoso", "nothing"], "no device"),
+        (["org", "wipe", "contoso", "nothing", "--yes"], "no device"),
         (["up"], "runs already"),
         (["nonsense"], "No such command"),
         (["device", "enroll", "no-link", "--folder", "/proc/none"], "not an enrolment link"),
@@ -223,6 +225,43 @@ def test_a_blocked_device_is_shut_out_and_let_in_again(device: Device, running: 
     wait_for(is_refused, "the block to take effect", seconds=15)
     running.run("org", "block", "contoso", device_id, "--undo")
     assert device.sync().checkpoint or device.sync().was_current
+
+
+def test_a_wiped_device_erases_all_it_holds_and_says_so(
+    device: Device, running: Satchel, source: Sandbox, tmp_path: Path
+) -> None:
+    enrolment = device.enrolment
+    context = ssl.create_default_context(cadata=enrolment.ca_pem)
+    url = f"https://localhost:{running.sync_port}/v1/orgs/contoso"
+
+    def listed() -> dict[str, Any]:
+        return next(d for d in running.json("org", "devices", "contoso") if d["id"] == enrolment.device_id)
+
+    def is_wiped() -> bool:
+        try:
+            device.sync()
+        except DeviceWiped:
+            return True
+        return False
+
+    with httpx.Client(verify=context, headers={"Authorization": f"Bearer {enrolment.token}"}) as client:
+        assert client.post(f"{url}/wiped").status_code == 403  # no wipe was ordered
+        assert (listed()["wipe_requested"], listed()["wiped"]) == (None, None)
+        running.run("org", "wipe", "contoso", enrolment.device_id, "--yes")
+        assert listed()["wipe_requested"]
+
+        wait_for(is_wiped, "the wipe to take effect", seconds=15)
+
+        answer = client.post(f"{url}/sync", json={})
+        assert (answer.status_code, answer.json()["code"]) == (403, "E504")
+    assert {file.name for file in (tmp_path / "device").iterdir()} == {"device.wiped", "device.lock"}
+    assert listed()["wipe_requested"] <= listed()["wipe_told"] <= listed()["wiped"]
+    assert "erased" in running.run("org", "devices", "contoso")
+    told = running.run("device", "status", "--folder", str(tmp_path / "device"), status=2)
+    assert "was wiped" in told
+    assert "enroll anew" in told
+    with Device.enroll(running.invite(source.users[0]["id"]), tmp_path / "device", key=KEY) as again:
+        assert again.sync().rows_put > 0
 
 
 def test_tokens_open_only_their_own_doors(device: Device, running: Satchel, management: httpx.Client) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,17 @@ from satchel.device.queries import Table
 from satchel.device.sql import Row, run_sql
 from satchel.device.status import DeviceStatus, read_status
 from satchel.device.store import Enrolment, Store
-from satchel.errors import DeviceBusy, DeviceExists, DeviceNotEnrolled, QueryInvalid, RetryLater, SatchelError
+from satchel.device.wipe import erase, mark_wiped, refuse_wiped
+from satchel.errors import (
+    DeviceBusy,
+    DeviceExists,
+    DeviceNotEnrolled,
+    DeviceWiped,
+    QueryInvalid,
+    RetryLater,
+    SatchelError,
+    WipeOrdered,
+)
 from satchel.model.client_model import ClientModel
 from satchel.protocol.enrolment import parse_link
 
@@ -65,9 +76,12 @@ class Device:
         parsed = parse_link(link)
         place.make()
         with place.lock():
+            if place.wiped.exists():
+                erase(place)
             if place.is_enrolled:
                 raise DeviceExists(f"{place.path} holds an enrolled device already.")
             enrolment = endpoints.enroll(parsed, name or platform.node())
+            place.wiped.unlink(missing_ok=True)
             chosen = None if not is_encrypted else key or given_key() or make_key(place)
             _keep(place, enrolment, chosen)
         device = cls(place, chosen)
@@ -78,8 +92,9 @@ class Device:
     @classmethod
     def open(cls, folder: Path | None = None, *, key: DeviceKey | None = None) -> Device:
         """Open an enrolled device. Without `key`: SATCHEL_DEVICE_KEY, else the one kept. Errors: DeviceNotEnrolled,
-        DeviceKeyWrong."""
+        DeviceKeyWrong, DeviceWiped."""
         place = DeviceFolder(folder)
+        refuse_wiped(place)
         description = place.describe()
         if description.cipher is None:
             return cls(place, None)
@@ -106,14 +121,20 @@ class Device:
     ) -> SyncReport:
         """Bring the copy to where the organization stands; with `wait_seconds`, wait for something new first.
 
-        Errors: ServerUnreachable (what arrived stays, the next sync goes on), TokenInvalid, CursorInvalid, DeviceBusy.
+        Errors: ServerUnreachable (what arrived stays, the next sync goes on), TokenInvalid, CursorInvalid, DeviceBusy,
+        DeviceWiped (all is erased).
         """
         with self._folder.lock():
+            self._check_standing()
             if from_start:
                 forget_position(self._writer)
             if self._endpoint is None:
                 self._endpoint = Endpoint(self._enrolment)
-            return Download(self._writer, self._endpoint, progress).run(wait_seconds=wait_seconds)
+            try:
+                return Download(self._writer, self._endpoint, progress).run(wait_seconds=wait_seconds)
+            except WipeOrdered as order:
+                self._wipe(self._endpoint)
+                raise DeviceWiped from order
 
     def watch(
         self,
@@ -141,22 +162,25 @@ class Device:
                 on_change(report)
 
     def sql(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
-        """Read with SQL. Errors: QueryInvalid."""
+        """Read with SQL. Errors: QueryInvalid, DeviceWiped."""
+        self._check_readable()
         return run_sql(self._reader, query, parameters)
 
     def table(self, entity: str) -> Table:
-        """Read with typed values. Errors: QueryInvalid."""
+        """Read with typed values. Errors: QueryInvalid, DeviceWiped."""
+        self._check_readable()
         found = self.model.entity_by_name.get(entity)
         if found is None:
             raise QueryInvalid(
                 f"This device has no entity {entity!r}.",
                 hint=f"It has {', '.join(sorted(self.model.entity_by_name)) or 'none yet: sync first'}.",
             )
-        return Table(self._reader, found)
+        return Table(self._reader, found, self._check_readable)
 
     @property
     def model(self) -> ClientModel:
         """The entities and attributes this device has."""
+        self._check_standing()
         return self._reader.model
 
     @property
@@ -165,8 +189,26 @@ class Device:
         return self._enrolment
 
     def status(self) -> DeviceStatus:
-        """How the device stands."""
+        """How the device stands. Errors: DeviceWiped."""
+        self._check_standing()
         return read_status(self._reader, self._folder, self._enrolment, is_encrypted=self._is_encrypted)
+
+    def _check_standing(self) -> None:
+        """Refuse where a wipe was begun, in this process or another."""
+        if self._folder.wiped.exists():
+            raise DeviceWiped
+
+    def _check_readable(self) -> None:
+        """What stands before each read."""
+        self._check_standing()
+
+    def _wipe(self, endpoint: Endpoint) -> None:
+        mark_wiped(self._folder)
+        self._reader.close()
+        self._writer.close()
+        erase(self._folder)
+        with contextlib.suppress(SatchelError):  # the server knows at least that the device was told
+            endpoint.confirm_wiped()
 
 
 def _wait(seconds: float, should_stop: Callable[[], bool]) -> None:

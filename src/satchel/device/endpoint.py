@@ -26,6 +26,7 @@ from satchel.protocol.messages import PROBLEM_MEDIA_TYPE, EnrollAnswer, EnrollRe
 
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 60.0
+CONFIRM_SECONDS = 10.0
 _MAX_SMALL_ANSWER_BYTES = 256 * 1024
 _CLASS_BY_CODE = {
     value.code: value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, SatchelError)
@@ -107,6 +108,13 @@ class Endpoint:
                 yield answer
             else:
                 raise error_of(answer.status_code, answer.read()[:_MAX_SMALL_ANSWER_BYTES])
+
+    def confirm_wiped(self) -> None:
+        """Tell the server that all is erased. Errors: as `error_of`, ServerUnreachable."""
+        with _readable_failures(self._server_url):
+            answer = self._client.post(f"/v1/orgs/{self._organization}/wiped", timeout=CONFIRM_SECONDS)
+        if answer.status_code != httpx.codes.NO_CONTENT:
+            raise error_of(answer.status_code, answer.content)
 
 
 def error_of(status: int, body: bytes) -> SatchelError:

@@ -59,8 +59,8 @@ class Store:
                 raise
 
     def close(self) -> None:
-        """Close the connection."""
-        self.connection.close()
+        """Close the connection, whatever still reads from it."""
+        self.connection.close(force=True)
 
     @contextmanager
     def transaction(self) -> Iterator[apsw.Connection]:

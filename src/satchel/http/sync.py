@@ -79,6 +79,13 @@ class SyncController(Controller):
         headers = {"Content-Encoding": encoding} if encoding != "identity" else {}
         return Stream(_compressed(lines, encoding, serving.compression_level), media_type=MEDIA_TYPE, headers=headers)
 
+    @post("/orgs/{organization:str}/wiped", status_code=204)
+    async def wiped(self, organization: str, request: AnyRequest, serving: SyncServing) -> None:
+        """A device that was told to erase all it holds says that it is done."""
+        device = await serving.auth.wiped_device(request.headers.get("authorization"), organization)
+        await serving.devices.note_wiped(device.id)
+        log.info("device wiped", organization=organization, device=device.id)
+
 
 def _open(seal: CursorSeal, token: str | None) -> CursorState | None:
     """The cursor's state. One that is too old to be read becomes a reset, as one of another staging database does."""
