@@ -16,8 +16,8 @@ from typing import Any
 import httpx
 import pytest
 
-from satchel.device import Device, DeviceKey
-from satchel.errors import CursorInvalid, DeviceWiped, EnrolmentRefused, OrganizationUnknown, TokenInvalid
+from satchel.device import Clock, Device, DeviceKey
+from satchel.errors import CursorInvalid, DeviceWiped, EnrolmentRefused, LeaseEnded, OrganizationUnknown, TokenInvalid
 from satchel.identity.certificates import ensure_server_certificate
 from satchel.identity.keys import MasterKey
 from satchel.identity.tokens import make_service_token
@@ -161,6 +161,24 @@ def test_a_configured_certificate_takes_the_place_of_the_development_one(
         with Device.enroll(link, tmp_path / "device", key=KEY) as device:
             assert device.sync().rows_put > 0
         assert not (running.folder / "tls" / "ca.pem").exists()
+
+
+def test_an_offline_lease_locks_a_device_until_it_is_heard_again(source: Sandbox, tmp_path: Path) -> None:
+    now = [1_800_000_000.0]
+    clock = Clock(now=lambda: now[0])
+    with satchel(tmp_path / "data", SATCHEL_DEVICES__OFFLINE_LEASE_DAYS="30") as running:
+        running.add(source)
+        with Device.enroll(running.invite(source.users[0]["id"]), tmp_path / "device", key=KEY, clock=clock) as device:
+            assert device.sync().rows_put > 0
+            assert device.status().lease_ends == "2027-02-14T08:00:00+00:00"
+            for _ in range(2):  # told with the rows, and where nothing is new
+                now[0] += 31 * 86_400
+                with pytest.raises(LeaseEnded, match="sync to unlock"):
+                    device.table("account")
+                wait_for(lambda: device.sync().was_current, "nothing more to be new")
+                assert device.table("account").count() > 0
+            now[0] += 29 * 86_400
+            assert device.sql("select count(*) as n from account")[0]["n"] > 0
 
 
 def test_a_port_in_use_does_not_start(running: Satchel, tmp_path: Path) -> None:

@@ -24,6 +24,12 @@ class Refusal(msgspec.Struct):
     code: str
 
 
+class NothingNew(msgspec.Struct):
+    """An answer with status 204 that tells an offline lease."""
+
+    lease: str
+
+
 class FakeNetwork:
     """A server on a real TLS port that answers what a test lays out: one item a request."""
 
@@ -62,6 +68,8 @@ class FakeNetwork:
             answer = self.answers.pop(0)
             if isinstance(answer, Refusal):
                 await self._send(send, 403, msgspec.json.encode({"title": "No.", "status": 403, "code": answer.code}))
+            elif isinstance(answer, NothingNew):
+                await self._send(send, 204, b"", [(b"satchel-offline-lease", answer.lease.encode())])
             elif isinstance(answer, int):
                 problem = {"title": "This device is blocked.", "status": answer, "code": "E501"}
                 await self._send(send, answer, b"" if answer == 204 else msgspec.json.encode(problem))
@@ -79,8 +87,8 @@ class FakeNetwork:
             raise ConnectionResetError("the network goes away")
         await send({"type": "http.response.body", "body": compress.finish(), "more_body": False})
 
-    async def _send(self, send: Any, status: int, body: bytes) -> None:
-        await send({"type": "http.response.start", "status": status, "headers": []})
+    async def _send(self, send: Any, status: int, body: bytes, headers: Any = ()) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": list(headers)})
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
