@@ -6,8 +6,10 @@ its first page (which holds the salt of the cipher) to its last, and the descrip
 
 from __future__ import annotations
 
+import contextlib
 import os
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
 
 import msgspec
@@ -28,7 +30,12 @@ class WipeMark(msgspec.Struct, frozen=True):
 
 def mark_wiped(folder: DeviceFolder) -> None:
     """Begin a wipe: from here on there is no way back."""
-    write_private(folder.wiped, msgspec.json.encode(WipeMark(datetime.now(UTC).isoformat(timespec="seconds"))))
+    mark = WipeMark(datetime.now(UTC).isoformat(timespec="seconds"))
+    try:
+        write_private(folder.wiped, msgspec.json.encode(mark))
+    except OSError:
+        with contextlib.suppress(OSError):
+            folder.wiped.touch()  # a full disk takes an empty mark, and it counts as well
 
 
 def refuse_wiped(folder: DeviceFolder) -> None:
@@ -86,12 +93,17 @@ def _destroy(file: Path) -> None:
     if not file.name.endswith("-shm"):  # mapped by other processes, and without content
         try:
             with file.open("r+b", buffering=0) as content:
-                left = content.seek(0, os.SEEK_END)
-                content.seek(0)
-                while left > 0:
-                    left -= content.write(_CHUNK[:left])
-                os.fsync(content.fileno())
+                with contextlib.suppress(OSError):  # a full disk may copy on write: then it is only removed
+                    _overwrite(content)
                 content.truncate(0)
         except FileNotFoundError:
             return
     file.unlink(missing_ok=True)
+
+
+def _overwrite(content: FileIO) -> None:
+    left = content.seek(0, os.SEEK_END)
+    content.seek(0)
+    while left > 0:
+        left -= content.write(_CHUNK[:left])
+    os.fsync(content.fileno())
