@@ -281,6 +281,26 @@ class EnrolmentRefused(Denied):
     default_hint = "Ask your administrator for a new enrolment link."
 
 
+class WipeOrdered(Denied):
+    """The administrator ordered this device to be wiped."""
+
+    code = "E504"
+
+
+class DeviceWiped(Denied):
+    """This device was wiped: everything it held was erased."""
+
+    code = "E505"
+    default_hint = "Ask your administrator for an enrolment link and enroll anew."
+
+
+class LeaseEnded(Denied):
+    """The offline lease has ended."""
+
+    code = "E506"
+    default_hint = "Run `satchel device sync` when there is a network."
+
+
 # -- stop this organization, alert ---------------------------------------------------------------------------------
 
 

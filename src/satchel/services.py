@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 from collections.abc import Awaitable, Coroutine
 from contextlib import AsyncExitStack
@@ -23,6 +24,7 @@ from satchel.http.auth import DeviceAuth, ServiceAuth
 from satchel.http.management import ManagementServing
 from satchel.http.sync import SyncServing
 from satchel.identity.certificates import ServerCertificate, ensure_server_certificate
+from satchel.protocol.messages import Lease
 from satchel.settings.schema import Settings
 from satchel.sync.download import StepLimits
 from satchel.sync.heads import listen_for_heads, reread_heads
@@ -30,6 +32,7 @@ from satchel.sync.served import ServedOrganizations
 from satchel.work.schedule import keep_looking_for_forgotten, keep_schedule, keep_taking_over
 
 REGISTER_SECONDS = 10.0
+DAY_SECONDS = 86_400
 STAGING_POOL_SIZE = 8
 log = structlog.get_logger()
 
@@ -88,7 +91,7 @@ def server_certificate(settings: Settings) -> ServerCertificate:
 
 
 def _sync_app(rooms: Rooms, served: ServedOrganizations, certificate: ServerCertificate) -> Litestar:
-    settings = rooms.settings.sync
+    settings, lease = rooms.settings.sync, rooms.settings.devices
     serving = SyncServing(
         auth=DeviceAuth(rooms.devices),
         devices=rooms.devices,
@@ -96,6 +99,7 @@ def _sync_app(rooms: Rooms, served: ServedOrganizations, certificate: ServerCert
         cursor_key=rooms.key.derive("cursor"),
         limits=StepLimits(settings.rows_per_step, settings.rows_per_line),
         compression_level=settings.compression_level,
+        lease=Lease(math.ceil(lease.offline_lease_days * DAY_SECONDS), lease.offline_lease_action),
         ca_file=certificate.ca_file,
     )
     return sync_app(serving, rooms.control, settings.max_request_bytes)

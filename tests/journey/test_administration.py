@@ -11,12 +11,13 @@ import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from satchel.device import Device, DeviceKey
-from satchel.errors import CursorInvalid, EnrolmentRefused, OrganizationUnknown, TokenInvalid
+from satchel.device import Clock, Device, DeviceKey
+from satchel.errors import CursorInvalid, DeviceWiped, EnrolmentRefused, LeaseEnded, OrganizationUnknown, TokenInvalid
 from satchel.identity.certificates import ensure_server_certificate
 from satchel.identity.keys import MasterKey
 from satchel.identity.tokens import make_service_token
@@ -95,6 +96,7 @@ def test_the_secret_is_nowhere_in_clear(running: Satchel, source: Sandbox) -> No
         (["org", "invite", "contoso", "nobody"], "no enabled user"),
         (["org", "pull", "contoso", "ghost"], "stages no entity"),
         (["org", "block", "contoso", "nothing"], "no device"),
+        (["org", "wipe", "contoso", "nothing", "--yes"], "no device"),
         (["up"], "runs already"),
         (["nonsense"], "No such command"),
         (["device", "enroll", "no-link", "--folder", "/proc/none"], "not an enrolment link"),
@@ -161,6 +163,24 @@ def test_a_configured_certificate_takes_the_place_of_the_development_one(
         assert not (running.folder / "tls" / "ca.pem").exists()
 
 
+def test_an_offline_lease_locks_a_device_until_it_is_heard_again(source: Sandbox, tmp_path: Path) -> None:
+    now = [1_800_000_000.0]
+    clock = Clock(now=lambda: now[0])
+    with satchel(tmp_path / "data", SATCHEL_DEVICES__OFFLINE_LEASE_DAYS="30") as running:
+        running.add(source)
+        with Device.enroll(running.invite(source.users[0]["id"]), tmp_path / "device", key=KEY, clock=clock) as device:
+            assert device.sync().rows_put > 0
+            assert device.status().lease_ends == "2027-02-14T08:00:00+00:00"
+            for _ in range(2):  # told with the rows, and where nothing is new
+                now[0] += 31 * 86_400
+                with pytest.raises(LeaseEnded, match="sync to unlock"):
+                    device.table("account")
+                wait_for(lambda: device.sync().was_current, "nothing more to be new")
+                assert device.table("account").count() > 0
+            now[0] += 29 * 86_400
+            assert device.sql("select count(*) as n from account")[0]["n"] > 0
+
+
 def test_a_port_in_use_does_not_start(running: Satchel, tmp_path: Path) -> None:
     environment = {**running.environment, "SATCHEL_DATA__FOLDER": str(tmp_path / "other"), "PATH": "/usr/bin:/bin"}
     done = subprocess.run(
@@ -225,6 +245,43 @@ def test_a_blocked_device_is_shut_out_and_let_in_again(device: Device, running: 
     assert device.sync().checkpoint or device.sync().was_current
 
 
+def test_a_wiped_device_erases_all_it_holds_and_says_so(
+    device: Device, running: Satchel, source: Sandbox, tmp_path: Path
+) -> None:
+    enrolment = device.enrolment
+    context = ssl.create_default_context(cadata=enrolment.ca_pem)
+    url = f"https://localhost:{running.sync_port}/v1/orgs/contoso"
+
+    def listed() -> dict[str, Any]:
+        return next(d for d in running.json("org", "devices", "contoso") if d["id"] == enrolment.device_id)
+
+    def is_wiped() -> bool:
+        try:
+            device.sync()
+        except DeviceWiped:
+            return True
+        return False
+
+    with httpx.Client(verify=context, headers={"Authorization": f"Bearer {enrolment.token}"}) as client:
+        assert client.post(f"{url}/wiped").status_code == 403  # no wipe was ordered
+        assert (listed()["wipe_requested"], listed()["wiped"]) == (None, None)
+        running.run("org", "wipe", "contoso", enrolment.device_id, "--yes")
+        assert listed()["wipe_requested"]
+
+        wait_for(is_wiped, "the wipe to take effect", seconds=15)
+
+        answer = client.post(f"{url}/sync", json={})
+        assert (answer.status_code, answer.json()["code"]) == (403, "E504")
+    assert {file.name for file in (tmp_path / "device").iterdir()} == {"device.wiped", "device.lock"}
+    assert listed()["wipe_requested"] <= listed()["wipe_told"] <= listed()["wiped"]
+    assert "erased" in running.run("org", "devices", "contoso")
+    told = running.run("device", "status", "--folder", str(tmp_path / "device"), status=2)
+    assert "was wiped" in told
+    assert "enroll anew" in told
+    with Device.enroll(running.invite(source.users[0]["id"]), tmp_path / "device", key=KEY) as again:
+        assert again.sync().rows_put > 0
+
+
 def test_tokens_open_only_their_own_doors(device: Device, running: Satchel, management: httpx.Client) -> None:
     enrolment = device.enrolment
     url = f"https://localhost:{running.sync_port}/v1/orgs"
@@ -275,15 +332,15 @@ def test_the_management_endpoint_takes_events_and_shows_organizations(
 
 def test_another_profile_changes_what_devices_hold(device: Device, running: Satchel, tmp_path: Path) -> None:
     profile = tmp_path / "narrow.toml"
-    profile.write_text('name = "narrow"\n[[entity]]\nname = "contact"\nrows = ["own"]\ncolumns = ["fullname"]\n')
-    running.run("org", "profile", "contoso", str(profile))
+    profile.write_text('name = "Field service"\n[[entity]]\nname = "contact"\nrows = ["own"]\ncolumns = ["fullname"]\n')
+    running.run("profile", "import", "contoso", str(profile), "--publish")
 
     wait_for(lambda: device.sync() and set(device.model.entity_by_name) == {"contact"}, "the narrow model")
     assert [a.name for a in device.model.entity_by_name["contact"].attributes] == ["contactid", "fullname"]
     tables = [row["name"] for row in device.sql("select name from sqlite_master where type = 'table'")]
     assert [name for name in tables if not name.startswith("_satchel_")] == ["contact"]
 
-    running.run("org", "profile", "contoso", str(EXAMPLE_PROFILE))
+    running.run("profile", "rollback", "contoso", "Field service")
     wait_for(lambda: device.sync() and "account" in device.model.entity_by_name, "the wide model")
     wait_for(lambda: device.sync() and device.table("account").count() > 0, "the accounts to come again")
 

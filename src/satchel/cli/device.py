@@ -179,6 +179,9 @@ def status(folder: Path | None, key_file: Path | None, passphrase_file: Path | N
     console.print(f"  last sync   {found.last_sync or 'never'}" + ("" if found.is_complete else "  (not complete yet)"))
     if found.last_error:
         console.print(f"  last error  {escape(found.last_error)}")
+    if found.lease_ends:
+        state = "ended, sync to read again" if found.is_locked else "until the next sync renews it"
+        console.print(f"  lease       {found.lease_ends}  ({state})")
     console.print(f"  encrypted   {'yes' if found.is_encrypted else 'no'}")
     console.print(f"  size        {found.size_bytes / 1e6:,.1f} MB in {found.folder}")
     print_rows([{"table": t.name, "rows": t.rows} for t in found.tables])

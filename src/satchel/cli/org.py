@@ -15,6 +15,7 @@ from satchel.cli.output import console, print_json, print_rows, progress
 from satchel.cli.rooms import run_with_rooms
 from satchel.errors import InputInvalid
 from satchel.model.work import WorkName
+from satchel.provisioning.devices import DeviceRow
 from satchel.source.connection import Connection
 
 EPILOG = """\b
@@ -224,21 +225,21 @@ def invite(name: str, user: str, config: Path | None, data_folder: Path | None, 
 def devices(name: str, config: Path | None, data_folder: Path | None, as_json: bool) -> None:
     """The organization's devices."""
 
-    async def act(rooms: Rooms) -> list[dict[str, object]]:
-        organization = await rooms.organizations.get(name)
-        return [
-            {
-                "id": d.id,
-                "name": d.name,
-                "user": d.user_name,
-                "enrolled": d.created_at.isoformat(),
-                "last_seen": d.last_seen_at.isoformat() if d.last_seen_at else None,
-                "blocked": d.is_blocked,
-            }
-            for d in await rooms.devices.of_organization(organization)
-        ]
+    async def act(rooms: Rooms) -> list[DeviceRow]:
+        return await rooms.devices.of_organization(await rooms.organizations.get(name))
 
-    rows = run_with_rooms(config, data_folder, act)
+    rows = [
+        {
+            "id": d.id,
+            "name": d.name,
+            "user": d.user_name,
+            "enrolled": d.created_at.isoformat(),
+            "last_seen": _iso(d.last_seen_at),
+            "blocked": d.is_blocked,
+            **(_wipe_for_programs(d) if as_json else {"wipe": _wipe_for_people(d)}),
+        }
+        for d in run_with_rooms(config, data_folder, act)
+    ]
     if as_json:
         print_json(rows)
     else:
@@ -257,6 +258,45 @@ def block(name: str, device_id: str, undo: bool, config: Path | None, data_folde
         await rooms.devices.block(await rooms.organizations.get(name), device_id, is_blocked=not undo)
 
     run_with_rooms(config, data_folder, act)
+
+
+@command.command()
+@click.argument("name")
+@click.argument("device_id")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@settings_options
+def wipe(name: str, device_id: str, yes: bool, config: Path | None, data_folder: Path | None) -> None:
+    """Make a device erase all it holds, at its next contact; it must be enrolled anew. `devices` shows when it did."""
+    if not yes:
+        click.confirm(f"Erase all that device {device_id} holds? This cannot be taken back.", abort=True)
+
+    async def act(rooms: Rooms) -> None:
+        await rooms.devices.wipe(await rooms.organizations.get(name), device_id)
+
+    run_with_rooms(config, data_folder, act)
+
+
+def _wipe_for_programs(device: DeviceRow) -> dict[str, object]:
+    return {
+        "wipe_requested": _iso(device.wipe_requested_at),
+        "wipe_told": _iso(device.wipe_told_at),
+        "wiped": _iso(device.wiped_at),
+    }
+
+
+def _wipe_for_people(device: DeviceRow) -> str:
+    for word, moment in (
+        ("erased", device.wiped_at),
+        ("told", device.wipe_told_at),
+        ("ordered", device.wipe_requested_at),
+    ):
+        if moment is not None:
+            return f"{word} {moment.isoformat(timespec='seconds')}"
+    return ""
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
 
 
 async def _watch_provisioning(rooms: Rooms, name: str) -> None:

@@ -13,6 +13,7 @@ with Device.open() as device:
 from satchel.device.client import Device
 from satchel.device.download import SyncProgress, SyncReport
 from satchel.device.key import DeviceKey
+from satchel.device.lease import Clock
 from satchel.device.queries import Table
 
-__all__ = ["Device", "DeviceKey", "SyncProgress", "SyncReport", "Table"]
+__all__ = ["Clock", "Device", "DeviceKey", "SyncProgress", "SyncReport", "Table"]

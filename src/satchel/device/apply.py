@@ -8,11 +8,12 @@ from typing import Any, Self
 import apsw
 import msgspec
 
+from satchel.device.lease import SYSTEM_CLOCK, Clock, renew_lease
 from satchel.device.schema import migrate, quoted, stored
 from satchel.device.store import Store, readable_failures
 from satchel.errors import ProtocolBroken
 from satchel.model.client_model import ClientEntity, ClientModel
-from satchel.protocol.messages import End, Line
+from satchel.protocol.messages import Begin, End, Line
 
 RESET = "reset"
 _MISFITS = (
@@ -44,9 +45,10 @@ class Applier:
     Order: one transaction from one cursor to the next. What no cursor confirmed goes away when this is left.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Clock = SYSTEM_CLOCK) -> None:
         """The store is changed through this object only while an answer is read."""
         self._store = store
+        self._clock = clock
         self._model = store.model
         self._statements: dict[tuple[str, tuple[str, ...]], str] = {}
         self._changes = Applied()
@@ -87,10 +89,8 @@ class Applier:
         self._changes = Applied()
 
     def _apply(self, connection: apsw.Connection, line: Line) -> None:
-        if line.begin is not None and line.begin.reset:
-            connection.execute("delete from _satchel_seen")  # of a reset that this one begins over
-            self._store.set(RESET, "1")
-            self._changes.was_reset = True
+        if line.begin is not None:
+            self._begin(connection, line.begin)
         elif line.model is not None:
             self._migrate(connection, line.model)
         elif line.put is not None and line.rows is not None and line.columns is not None:
@@ -99,6 +99,13 @@ class Applier:
             self._remove(connection, line.remove, line.keys)
         for name in line.wipe or ():
             self._wipe(connection, name)
+
+    def _begin(self, connection: apsw.Connection, begin: Begin) -> None:
+        renew_lease(self._store, None if begin.lease is msgspec.UNSET else begin.lease, self._clock.now())
+        if begin.reset:
+            connection.execute("delete from _satchel_seen")  # of a reset that this one begins over
+            self._store.set(RESET, "1")
+            self._changes.was_reset = True
 
     def _migrate(self, connection: apsw.Connection, model: ClientModel) -> None:
         migrate(connection, self._model, model)

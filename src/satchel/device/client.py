@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,11 +16,24 @@ from satchel.device.download import Download, Progress, SyncReport, forget_posit
 from satchel.device.endpoint import Endpoint
 from satchel.device.folder import Description, DeviceFolder
 from satchel.device.key import CIPHER, DeviceKey, find_key, given_key, make_key, warn_of_key_file
+from satchel.device.lease import ERASE, SYSTEM_CLOCK, Clock, LeaseGuard, LeaseState, lease_ended
 from satchel.device.queries import Table
 from satchel.device.sql import Row, run_sql
 from satchel.device.status import DeviceStatus, read_status
-from satchel.device.store import Enrolment, Store
-from satchel.errors import DeviceBusy, DeviceExists, DeviceNotEnrolled, QueryInvalid, RetryLater, SatchelError
+from satchel.device.store import Enrolment, Store, readable_failures
+from satchel.device.wipe import erase, mark_wiped, refuse_wiped
+from satchel.errors import (
+    DataFolderUnusable,
+    DeviceBusy,
+    DeviceExists,
+    DeviceNotEnrolled,
+    DeviceWiped,
+    QueryInvalid,
+    RetryLater,
+    SatchelError,
+    StoreBusy,
+    WipeOrdered,
+)
 from satchel.model.client_model import ClientModel
 from satchel.protocol.enrolment import parse_link
 
@@ -31,7 +45,7 @@ STOP_SECONDS = 0.2
 class Device:
     """An enrolled device. Not for several threads at once; several processes may read, one at a time syncs."""
 
-    def __init__(self, folder: DeviceFolder, key: DeviceKey | None) -> None:
+    def __init__(self, folder: DeviceFolder, key: DeviceKey | None, clock: Clock = SYSTEM_CLOCK) -> None:
         """Open the database of an enrolled device; `Device.open` finds the key."""
         self._folder = folder
         self._writer = Store(folder.database, key)
@@ -46,6 +60,8 @@ class Device:
             raise
         self._is_encrypted = key is not None
         self._endpoint: Endpoint | None = None
+        self._clock = clock
+        self._lease = LeaseGuard(self._reader, self._writer, clock)
 
     @classmethod
     def enroll(
@@ -56,6 +72,7 @@ class Device:
         name: str = "",
         key: DeviceKey | None = None,
         is_encrypted: bool = True,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> Device:
         """Enroll with the link of an administrator. Without `key`: SATCHEL_DEVICE_KEY, else one is made and kept.
 
@@ -65,25 +82,34 @@ class Device:
         parsed = parse_link(link)
         place.make()
         with place.lock():
+            if place.wiped.exists():
+                erase(place)
             if place.is_enrolled:
                 raise DeviceExists(f"{place.path} holds an enrolled device already.")
             enrolment = endpoints.enroll(parsed, name or platform.node())
+            place.wiped.unlink(missing_ok=True)
             chosen = None if not is_encrypted else key or given_key() or make_key(place)
             _keep(place, enrolment, chosen)
-        device = cls(place, chosen)
+        device = cls(place, chosen, clock)
         if chosen is not None and chosen.source == "file":
             warn_of_key_file(place)
         return device
 
     @classmethod
-    def open(cls, folder: Path | None = None, *, key: DeviceKey | None = None) -> Device:
+    def open(cls, folder: Path | None = None, *, key: DeviceKey | None = None, clock: Clock = SYSTEM_CLOCK) -> Device:
         """Open an enrolled device. Without `key`: SATCHEL_DEVICE_KEY, else the one kept. Errors: DeviceNotEnrolled,
-        DeviceKeyWrong."""
+        DeviceKeyWrong, DeviceWiped."""
         place = DeviceFolder(folder)
+        refuse_wiped(place)
         description = place.describe()
-        if description.cipher is None:
-            return cls(place, None)
-        return cls(place, key or given_key() or find_key(place, description.key_source))
+        chosen = None if description.cipher is None else key or given_key() or find_key(place, description.key_source)
+        device = cls(place, chosen, clock)
+        try:
+            device._erase_if_due()
+        except BaseException:
+            device.close()
+            raise
+        return device
 
     def __enter__(self) -> Self:
         """The device itself."""
@@ -106,14 +132,23 @@ class Device:
     ) -> SyncReport:
         """Bring the copy to where the organization stands; with `wait_seconds`, wait for something new first.
 
-        Errors: ServerUnreachable (what arrived stays, the next sync goes on), TokenInvalid, CursorInvalid, DeviceBusy.
+        Errors: ServerUnreachable (what arrived stays, the next sync goes on), TokenInvalid, CursorInvalid, DeviceBusy,
+        DeviceWiped (all is erased).
         """
         with self._folder.lock():
+            self._check_standing()
+            self._erase_locked(self._lease.ended())
             if from_start:
                 forget_position(self._writer)
             if self._endpoint is None:
                 self._endpoint = Endpoint(self._enrolment)
-            return Download(self._writer, self._endpoint, progress).run(wait_seconds=wait_seconds)
+            try:
+                return Download(self._writer, self._endpoint, progress, clock=self._clock).run(
+                    wait_seconds=wait_seconds
+                )
+            except WipeOrdered as order:
+                self._wipe(self._endpoint)
+                raise DeviceWiped from order
 
     def watch(
         self,
@@ -141,22 +176,25 @@ class Device:
                 on_change(report)
 
     def sql(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
-        """Read with SQL. Errors: QueryInvalid."""
+        """Read with SQL. Errors: QueryInvalid, LeaseEnded, DeviceWiped."""
+        self._check_readable()
         return run_sql(self._reader, query, parameters)
 
     def table(self, entity: str) -> Table:
-        """Read with typed values. Errors: QueryInvalid."""
+        """Read with typed values. Errors: QueryInvalid, LeaseEnded, DeviceWiped."""
+        self._check_readable()
         found = self.model.entity_by_name.get(entity)
         if found is None:
             raise QueryInvalid(
                 f"This device has no entity {entity!r}.",
                 hint=f"It has {', '.join(sorted(self.model.entity_by_name)) or 'none yet: sync first'}.",
             )
-        return Table(self._reader, found)
+        return Table(self._reader, found, self._check_readable)
 
     @property
     def model(self) -> ClientModel:
         """The entities and attributes this device has."""
+        self._check_standing()
         return self._reader.model
 
     @property
@@ -165,8 +203,54 @@ class Device:
         return self._enrolment
 
     def status(self) -> DeviceStatus:
-        """How the device stands."""
-        return read_status(self._reader, self._folder, self._enrolment, is_encrypted=self._is_encrypted)
+        """How the device stands. Errors: DeviceWiped."""
+        self._check_standing()
+        return read_status(
+            self._reader,
+            self._folder,
+            self._enrolment,
+            is_encrypted=self._is_encrypted,
+            is_locked=self._lease.ended() is not None,
+        )
+
+    def _check_standing(self) -> None:
+        """Refuse where a wipe was begun, in this process or another."""
+        if self._folder.wiped.exists():
+            raise DeviceWiped
+
+    def _check_readable(self) -> None:
+        """What stands before each read."""
+        self._check_standing()
+        ended = self._erase_if_due()
+        if ended is not None:
+            raise lease_ended(ended)
+
+    def _erase_if_due(self) -> LeaseState | None:
+        """The lease, where it has ended; what it says to erase is erased then, unless another process syncs or the disk
+        is full: reading is refused all the same, and the next look tries again."""
+        with readable_failures():
+            ended = self._lease.ended()
+            is_due = self._lease.must_clean or (ended is not None and ended.action == ERASE and self._holds_data())
+        if is_due:
+            with contextlib.suppress(DeviceBusy, StoreBusy, DataFolderUnusable), self._folder.lock():
+                self._erase_locked(self._lease.ended())  # it may have been renewed before the lock was free
+        return ended
+
+    def _erase_locked(self, ended: LeaseState | None) -> None:
+        self._lease.clean()
+        if ended is not None and ended.action == ERASE and self._holds_data():
+            self._lease.erase()
+
+    def _holds_data(self) -> bool:
+        return self._reader.has_model or self._reader.get("cursor") is not None
+
+    def _wipe(self, endpoint: Endpoint) -> None:
+        mark_wiped(self._folder)
+        self._reader.close()
+        self._writer.close()
+        erase(self._folder)
+        with contextlib.suppress(SatchelError):  # the server knows at least that the device was told
+            endpoint.confirm_wiped()
 
 
 def _wait(seconds: float, should_stop: Callable[[], bool]) -> None:

@@ -13,8 +13,10 @@ import msgspec
 
 from satchel.device.apply import RESET, Applied, Applier
 from satchel.device.endpoint import Endpoint
+from satchel.device.lease import SYSTEM_CLOCK, Clock, renew_lease
 from satchel.device.store import Store
 from satchel.errors import RetryLater, SatchelError, ServerUnreachable
+from satchel.protocol.lease import LEASE_HEADER, parse_lease
 from satchel.protocol.messages import SyncRequest
 from satchel.protocol.reader import read_lines
 
@@ -60,9 +62,11 @@ class Download:
         on_progress: Progress | None = None,
         *,
         pause: Callable[[float], object] = time.sleep,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """`on_progress` is told how far it is; `pause` waits between tries."""
         self._pause = pause
+        self._clock = clock
         self._store = store
         self._endpoint = endpoint
         self._on_progress = on_progress
@@ -107,8 +111,10 @@ class Download:
         """Ask and apply; True at the end. An answer may end early where the model changed: the next goes on."""
         request = SyncRequest(self._store.get("cursor"), self._store.model.digest if self._store.has_model else None)
         self._report.answers += 1
-        with self._endpoint.sync(request, wait_seconds) as answer, Applier(self._store) as applier:
-            if answer is None:
+        with self._endpoint.sync(request, wait_seconds) as answer, Applier(self._store, self._clock) as applier:
+            if answer.status_code == httpx.codes.NO_CONTENT:
+                with self._store.transaction():
+                    renew_lease(self._store, parse_lease(answer.headers.get(LEASE_HEADER)), self._clock.now())
                 self._report.was_current = self._report.answers == 1
                 return True
             try:

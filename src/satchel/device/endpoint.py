@@ -26,6 +26,7 @@ from satchel.protocol.messages import PROBLEM_MEDIA_TYPE, EnrollAnswer, EnrollRe
 
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 60.0
+CONFIRM_SECONDS = 10.0
 _MAX_SMALL_ANSWER_BYTES = 256 * 1024
 _CLASS_BY_CODE = {
     value.code: value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, SatchelError)
@@ -93,20 +94,25 @@ class Endpoint:
         self._client.close()
 
     @contextmanager
-    def sync(self, request: SyncRequest, wait_seconds: float) -> Iterator[httpx.Response | None]:
-        """An answer whose body is still to be read; None: nothing new. Errors: as `error_of`, ServerUnreachable."""
+    def sync(self, request: SyncRequest, wait_seconds: float) -> Iterator[httpx.Response]:
+        """An answer, its body still to be read; 204: nothing new. Errors: as `error_of`, ServerUnreachable."""
         path = f"/v1/orgs/{self._organization}/sync"
         parameters = {"wait": str(wait_seconds)} if wait_seconds else {}
         timeout = httpx.Timeout(SILENCE_SECONDS + wait_seconds, connect=CONNECT_SECONDS)
         body = msgspec.json.encode(request)
         posted = self._client.stream("POST", path, params=parameters, content=body, timeout=timeout)
         with _readable_failures(self._server_url), posted as answer:
-            if answer.status_code == httpx.codes.NO_CONTENT:
-                yield None
-            elif answer.status_code == httpx.codes.OK:
+            if answer.status_code in {httpx.codes.OK, httpx.codes.NO_CONTENT}:
                 yield answer
             else:
                 raise error_of(answer.status_code, answer.read()[:_MAX_SMALL_ANSWER_BYTES])
+
+    def confirm_wiped(self) -> None:
+        """Tell the server that all is erased. Errors: as `error_of`, ServerUnreachable."""
+        with _readable_failures(self._server_url):
+            answer = self._client.post(f"/v1/orgs/{self._organization}/wiped", timeout=CONFIRM_SECONDS)
+        if answer.status_code != httpx.codes.NO_CONTENT:
+            raise error_of(answer.status_code, answer.content)
 
 
 def error_of(status: int, body: bytes) -> SatchelError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -34,12 +35,14 @@ class DeviceFolder:
         self.path = chosen.expanduser().absolute()
         self.database = self.path / "device.sqlite"
         self.key_file = self.path / "device.key"
-        self._description = self.path / "device.json"
+        self.description = self.path / "device.json"
+        self.wiped = self.path / "device.wiped"
+        """Stands here from the moment a wipe begins until the folder is used for another enrolment."""
 
     @property
     def is_enrolled(self) -> bool:
         """A device was enrolled here."""
-        return self._description.exists() and self.database.exists()
+        return self.description.exists() and self.database.exists()
 
     def make(self) -> None:
         """Make the folder. Errors: DataFolderUnusable."""
@@ -57,15 +60,15 @@ class DeviceFolder:
         if not self.is_enrolled:
             raise DeviceNotEnrolled(f"{self.path} holds no enrolled device.")
         try:
-            return msgspec.json.decode(self._description.read_bytes(), type=Description)
+            return msgspec.json.decode(self.description.read_bytes(), type=Description)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             raise DataFolderUnusable(
-                f"{self._description} cannot be read.", hint="Restore it from a copy, or enroll in another folder."
+                f"{self.description} cannot be read.", hint="Restore it from a copy, or enroll in another folder."
             ) from error
 
     def write_description(self, description: Description) -> None:
         """Keep how the database is encrypted."""
-        write_private(self._description, msgspec.json.encode(description))
+        write_private(self.description, msgspec.json.encode(description))
 
     def remove_database(self) -> None:
         """Remove the database and what SQLite keeps beside it."""
@@ -105,3 +108,14 @@ def write_private(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """What was renamed or removed in a folder outlasts a power cut, where the system can promise it."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -89,3 +89,13 @@ def find_key(folder: DeviceFolder, source: str) -> DeviceKey:
         "The device's key is missing.",
         hint="Give it with --key-file or --passphrase-file, or in SATCHEL_DEVICE_KEY.",
     )
+
+
+def forget_key(folder: DeviceFolder) -> bool:
+    """Remove the key from the keyring; False where the keyring does not open, so that it must be tried again."""
+    try:
+        if keyring.get_password(_SERVICE, str(folder.path)) is not None:
+            keyring.delete_password(_SERVICE, str(folder.path))
+    except _NO_KEYRING:
+        return False
+    return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import apsw
@@ -22,9 +22,10 @@ _OPERATORS = {"=": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">=", 
 class Table:
     """A typed query over one entity; each method returns a narrower one, and iterating reads the rows one by one."""
 
-    def __init__(self, store: Store, entity: ClientEntity) -> None:
-        """All rows."""
+    def __init__(self, store: Store, entity: ClientEntity, check: Callable[[], None] = lambda: None) -> None:
+        """All rows; `check` refuses a read by raising."""
         self._store = store
+        self._check = check
         self._entity = entity
         self._attributes = {a.name: a for a in entity.attributes}
         self._conditions: list[str] = []
@@ -98,6 +99,7 @@ class Table:
         return found.first()
 
     def _select(self, columns: str, tail: str = "") -> Iterator[tuple[Any, ...]]:
+        self._check()
         where = f" where {' and '.join(self._conditions)}" if self._conditions else ""
         query = f"select {columns} from {quoted(self._entity.name)}{where}{tail}"
         with readable_failures():
@@ -107,7 +109,7 @@ class Table:
                 raise QueryInvalid(f"The query cannot be run: {error}.") from error
 
     def _with(self, condition: str = "", *parameters: Any) -> Self:
-        other = type(self)(self._store, self._entity)
+        other = type(self)(self._store, self._entity, self._check)
         other._conditions = [*self._conditions, condition] if condition else [*self._conditions]
         other._parameters = [*self._parameters, *parameters]
         other._order, other._limit = [*self._order], self._limit

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from satchel.device.folder import DeviceFolder
+from satchel.device.lease import read_lease
 from satchel.device.schema import quoted
 from satchel.device.store import Enrolment, Store
 
@@ -34,12 +35,19 @@ class DeviceStatus(msgspec.Struct, frozen=True):
     checkpoint: int | None
     is_complete: bool
     """A first sync came to its end."""
+    lease_ends: str | None
+    """When the offline lease ends or has ended, ISO 8601, UTC."""
+    is_locked: bool
+    """The offline lease has ended: nothing can be read until a sync succeeds."""
     size_bytes: int
     tables: list[TableStatus]
 
 
-def read_status(store: Store, folder: DeviceFolder, enrolment: Enrolment, *, is_encrypted: bool) -> DeviceStatus:
+def read_status(
+    store: Store, folder: DeviceFolder, enrolment: Enrolment, *, is_encrypted: bool, is_locked: bool
+) -> DeviceStatus:
     """Read the status. Cost: one count a table."""
+    lease = read_lease(store)
     checkpoint = store.get("checkpoint")
     files = [folder.database, folder.database.with_name(folder.database.name + "-wal")]
     return DeviceStatus(
@@ -53,6 +61,8 @@ def read_status(store: Store, folder: DeviceFolder, enrolment: Enrolment, *, is_
         last_error=store.get("last_error"),
         checkpoint=int(checkpoint) if checkpoint else None,
         is_complete=checkpoint is not None,
+        lease_ends=lease.ends if lease else None,
+        is_locked=is_locked,
         size_bytes=sum(file.stat().st_size for file in files if file.exists()),
         tables=[_table(store, entity.name) for entity in store.model.entities],
     )

@@ -14,6 +14,7 @@ import apsw
 import msgspec
 
 from satchel.device.key import CIPHER, DeviceKey
+from satchel.device.schema import quoted
 from satchel.errors import CopyDiverged, DataFolderUnusable, DeviceKeyWrong, StoreBusy
 from satchel.model.client_model import ClientModel
 
@@ -21,6 +22,7 @@ _CACHE_KIB = 64 * 1024
 _WAL_PAGES = 2000
 _WAL_BYTES = 64 * 1024 * 1024
 _BUSY_MILLISECONDS = 10_000
+DATA_STATE = ("model", "cursor", "checkpoint", "reset")
 _STATE = """
 create table if not exists _satchel_state (name text primary key, value text) without rowid;
 create table if not exists _satchel_seen (entity text, row integer, primary key (entity, row)) without rowid;
@@ -59,8 +61,8 @@ class Store:
                 raise
 
     def close(self) -> None:
-        """Close the connection."""
-        self.connection.close()
+        """Close the connection, whatever still reads from it."""
+        self.connection.close(force=True)
 
     @contextmanager
     def transaction(self) -> Iterator[apsw.Connection]:
@@ -96,6 +98,33 @@ class Store:
             self.connection.execute("delete from _satchel_state where name = ?", (name,))
         else:
             self.connection.execute("insert or replace into _satchel_state values (?, ?)", (name, value))
+
+    @contextmanager
+    def impatient(self) -> Iterator[None]:
+        """Wait for no other process meanwhile."""
+        self.connection.set_busy_timeout(0)
+        try:
+            yield
+        finally:
+            self.connection.set_busy_timeout(_BUSY_MILLISECONDS)
+
+    def drop_data(self, connection: apsw.Connection) -> None:
+        """Drop all tables and what tells where the copy stands, in the caller's transaction; the enrolment stays."""
+        for entity in self.model.entities:
+            connection.execute(f"drop table if exists {quoted(entity.name)}")
+        connection.execute("delete from _satchel_seen")
+        for name in DATA_STATE:
+            self.set(name, None)
+
+    def compact(self) -> bool:
+        """Cut the file to what is in it and empty the log; False where another process reads from it just now."""
+        with readable_failures(), self.impatient():
+            try:
+                self.connection.execute("vacuum")
+                ((is_busy, _, _),) = self.connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+            except (apsw.BusyError, apsw.LockedError):
+                return False
+        return not is_busy
 
     @property
     def has_model(self) -> bool:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
-from satchel.errors import NotEntitled, TokenInvalid
+from satchel.errors import NotEntitled, TokenInvalid, WipeOrdered
 from satchel.identity.tokens import check_service_token, token_hash
 from satchel.provisioning.devices import Device, Devices
 
@@ -15,7 +15,7 @@ _CACHE_ENTRIES = 20_000
 
 
 class DeviceAuth:
-    """Checks device tokens. A good one is believed for a few seconds, so a block takes effect within them."""
+    """Checks device tokens. A good one is believed for a few seconds, so a block or a wipe takes effect within them."""
 
     def __init__(self, devices: Devices) -> None:
         """Keep the register."""
@@ -23,7 +23,8 @@ class DeviceAuth:
         self._known: dict[bytes, tuple[float, Device]] = {}
 
     async def device(self, authorization: str | None, organization: str) -> Device:
-        """The device that calls. Errors: TokenInvalid (unknown, blocked), NotEntitled (of another organization)."""
+        """The device that calls. Errors: TokenInvalid (unknown, blocked), NotEntitled (of another organization),
+        WipeOrdered."""
         token = bearer(authorization)
         digest = token_hash(token)
         known = self._known.get(digest)
@@ -35,11 +36,23 @@ class DeviceAuth:
             self._known[digest] = (time.monotonic() + CACHE_SECONDS, device)
         else:
             device = known[1]
+        if device.must_wipe:  # also where it is blocked: a block alone erases nothing
+            self._known.pop(digest, None)
+            await self._devices.note_wipe_told(device.id)
+            raise WipeOrdered(hint="It erases what it holds; ask your administrator for a new enrolment link.")
         if device.is_blocked:
             self._known.pop(digest, None)
             raise TokenInvalid("This device is blocked.", hint="Ask your administrator.")
         if device.organization != organization:
             raise NotEntitled("This device belongs to another organization.")
+        return device
+
+    async def wiped_device(self, authorization: str | None, organization: str) -> Device:
+        """A device that says it is wiped: it is heard although it is let in no more. Errors: TokenInvalid (unknown),
+        NotEntitled (of another organization, or no wipe was ordered)."""
+        device = await self._devices.by_token(bearer(authorization))
+        if device.organization != organization or not device.must_wipe:
+            raise NotEntitled("No wipe of this device was ordered.")
         return device
 
 

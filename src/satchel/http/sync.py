@@ -16,7 +16,8 @@ from litestar.response import Stream
 from satchel.errors import CursorExpired
 from satchel.http.auth import DeviceAuth
 from satchel.protocol.compression import choose_encoding, compressor
-from satchel.protocol.messages import MAX_WAIT_SECONDS, MEDIA_TYPE, EnrollAnswer, EnrollRequest, SyncRequest
+from satchel.protocol.lease import LEASE_HEADER, format_lease, with_lease
+from satchel.protocol.messages import MAX_WAIT_SECONDS, MEDIA_TYPE, EnrollAnswer, EnrollRequest, Lease, SyncRequest
 from satchel.provisioning.devices import Device, Devices
 from satchel.sync.cursor import CursorSeal, CursorState
 from satchel.sync.download import StepLimits, download, is_current
@@ -35,6 +36,8 @@ class SyncServing(msgspec.Struct, frozen=True):
     cursor_key: bytes
     limits: StepLimits
     compression_level: int
+    lease: Lease
+    """What every answer tells devices."""
     ca_file: Path | None
     """The development certificate authority, where one is in use."""
 
@@ -73,11 +76,18 @@ class SyncController(Controller):
         seal = CursorSeal(serving.cursor_key, organization, device.id)
         state = _open(seal, data.cursor)
         if state is not None and not await _is_something_new(serving, organization, state, data.model, wait):
-            return Response(b"", status_code=204)
+            return Response(b"", status_code=204, headers={LEASE_HEADER: format_lease(serving.lease)})
         lines = await _first_batch(serving, device, state, data.model, seal)
         encoding = choose_encoding(request.headers.get("accept-encoding", ""))
         headers = {"Content-Encoding": encoding} if encoding != "identity" else {}
         return Stream(_compressed(lines, encoding, serving.compression_level), media_type=MEDIA_TYPE, headers=headers)
+
+    @post("/orgs/{organization:str}/wiped", status_code=204)
+    async def wiped(self, organization: str, request: AnyRequest, serving: SyncServing) -> None:
+        """A device that was told to erase all it holds says that it is done."""
+        device = await serving.auth.wiped_device(request.headers.get("authorization"), organization)
+        await serving.devices.note_wiped(device.id)
+        log.info("device wiped", organization=organization, device=device.id)
 
 
 def _open(seal: CursorSeal, token: str | None) -> CursorState | None:
@@ -113,7 +123,7 @@ async def _first_batch(
     first = await anext(batches)
 
     async def lines() -> AsyncIterator[bytes]:
-        yield first
+        yield with_lease(first, serving.lease)
         async for batch in batches:
             yield batch
 

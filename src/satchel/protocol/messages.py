@@ -27,6 +27,15 @@ class SyncRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Digest of the client model the device has."""
 
 
+class Lease(msgspec.Struct, frozen=True):
+    """How long a device may read without hearing the server; told with every answer, and counted from it."""
+
+    seconds: int
+    """0: without limit."""
+    action: str
+    """When it has ended: `lock` or `erase`. A device takes what it does not know as `lock`."""
+
+
 class Begin(msgspec.Struct):
     """First line of an answer."""
 
@@ -35,6 +44,7 @@ class Begin(msgspec.Struct):
     reset: bool = False
     """From here to `end` (of this answer or one that resumes it) the whole scope comes again: the device keeps what it
     has until `end` and then drops every row that was not put since the reset began."""
+    lease: Lease | msgspec.UnsetType = msgspec.UNSET
 
 
 class Put(msgspec.Struct):

@@ -25,6 +25,8 @@ class Device(msgspec.Struct, frozen=True):
     user_name: str
     name: str
     is_blocked: bool
+    must_wipe: bool = False
+    """An administrator ordered that it erases all it holds."""
 
 
 class DeviceRow(msgspec.Struct, frozen=True):
@@ -37,6 +39,11 @@ class DeviceRow(msgspec.Struct, frozen=True):
     created_at: datetime
     last_seen_at: datetime | None
     is_blocked: bool
+    wipe_requested_at: datetime | None
+    wipe_told_at: datetime | None
+    """When the device was told first."""
+    wiped_at: datetime | None
+    """When the device said that all is erased."""
 
 
 class Devices:
@@ -98,3 +105,16 @@ class Devices:
         parameters = {"id": device_id, "organization": organization.id, "is_blocked": is_blocked}
         if not await self._control.fetch(_SQL["block"], parameters):
             raise InputInvalid(f"{organization.name} has no device {device_id!r}.")
+
+    async def wipe(self, organization: Organization, device_id: str) -> None:
+        """Order a device to erase all it holds, at its next contact. Errors: InputInvalid where there is none such."""
+        if not await self._control.fetch(_SQL["wipe"], {"id": device_id, "organization": organization.id}):
+            raise InputInvalid(f"{organization.name} has no device {device_id!r}.")
+
+    async def note_wipe_told(self, device_id: str) -> None:
+        """Note that the device was told of the order."""
+        await self._control.fetch(_SQL["wipe_told"], {"id": device_id})
+
+    async def note_wiped(self, device_id: str) -> None:
+        """Note that the device says it erased all; nothing where no wipe was ordered."""
+        await self._control.fetch(_SQL["wiped"], {"id": device_id})

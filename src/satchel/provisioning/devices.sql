@@ -16,7 +16,7 @@ select %(id)s, organization, user_id, user_name, %(name)s, %(token_hash)s from c
 returning user_id, user_name
 
 -- by_token --
-select d.id::text, o.name, d.user_id, d.user_name, d.name, d.blocked_at is not null
+select d.id::text, o.name, d.user_id, d.user_name, d.name, d.blocked_at is not null, d.wipe_requested_at is not null
 from satchel.device d join satchel.organization o on o.id = d.organization
 where d.token_hash = %(token_hash)s
 
@@ -25,10 +25,24 @@ update satchel.device set last_seen_at = now()
 where id = any(%(ids)s::uuid[])
 
 -- list --
-select d.id::text, d.name, d.user_name, d.user_id, d.created_at, d.last_seen_at, d.blocked_at is not null
+select d.id::text, d.name, d.user_name, d.user_id, d.created_at, d.last_seen_at, d.blocked_at is not null,
+    d.wipe_requested_at, d.wipe_told_at, d.wiped_at
 from satchel.device d where d.organization = %(organization)s order by d.created_at
 
 -- block --
 update satchel.device set blocked_at = case when %(is_blocked)s then now() end
 where id::text = %(id)s and organization = %(organization)s
 returning id
+
+-- wipe --
+update satchel.device set wipe_requested_at = coalesce(wipe_requested_at, now())
+where id::text = %(id)s and organization = %(organization)s
+returning id
+
+-- wipe_told --
+update satchel.device set wipe_told_at = coalesce(wipe_told_at, now())
+where id::text = %(id)s and wipe_requested_at is not null
+
+-- wiped --
+update satchel.device set wiped_at = coalesce(wiped_at, now())
+where id::text = %(id)s and wipe_requested_at is not null

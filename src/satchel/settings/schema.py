@@ -146,6 +146,18 @@ class Enrolment(Section, frozen=True, kw_only=True):
     ] = 72.0
 
 
+class Devices(Section, frozen=True, kw_only=True):
+    """What devices may do without a network."""
+
+    offline_lease_days: Annotated[
+        float, Meta(ge=0, le=3650, description="How long data may be read without the server being heard; 0: no limit.")
+    ] = 0.0
+    offline_lease_action: Annotated[
+        Literal["lock", "erase"],
+        Meta(description="Then: lock refuses to read until the next sync, erase also drops the data."),
+    ] = "lock"
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings of an installation."""
 
@@ -161,6 +173,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     secrets: Secrets = Secrets()
     log: Log = Log()
     enrolment: Enrolment = Enrolment()
+    devices: Devices = Devices()
 
     @property
     def data_folder(self) -> Path:

@@ -112,8 +112,8 @@ WORDS = ["status", "name", "owner", "account", "due", "eq", "ne", "gt", "in", "a
          "duration'P1D'", "2026-01-01", "task.contact", "any(t:", "t/", "any()", "contains(", ".", ":", "é", "\x00",
          "1F2E3D4C-0000-4000-8000-000000000001", "'", "--", ";", "%s", "{}"]  # fmt: skip
 SOUND = ["status eq 1 and name ne 'x'", "account/parent/name eq 'x' or owner eq @me", "due ge now() sub duration'P3D'",
-         "task.contact/any(t: t/owner eq @me and t/due ge now())", "not (status in (1,2)) and account/owner in @my.teams",
-         ]  # fmt: skip
+         "task.contact/any(t: t/owner eq @me and t/due ge now())",
+         "not (status in (1,2)) and account/owner in @my.teams"]  # fmt: skip
 
 
 def test_any_text_is_a_condition_or_refused() -> None:

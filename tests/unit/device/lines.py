@@ -46,8 +46,9 @@ def contact(key: str, name: str = "Ann", credit: str | None = "94.50", **more: A
     return [row[name] for name in CONTACT_COLUMNS]
 
 
-def begin(*, reset: bool = False, model: ClientModel = MODEL) -> dict[str, Any]:
-    return {"begin": {"checkpoint": 1, "model": model.digest, "reset": reset}}
+def begin(*, reset: bool = False, model: ClientModel = MODEL, lease: dict[str, Any] | None = None) -> dict[str, Any]:
+    told = {} if lease is None else {"lease": lease}
+    return {"begin": {"checkpoint": 1, "model": model.digest, "reset": reset, **told}}
 
 
 def model(value: ClientModel = MODEL) -> dict[str, Any]:

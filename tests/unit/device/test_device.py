@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
-import socket
 import ssl
-import threading
-from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import httpx
 import msgspec
 import pytest
-from granian.constants import Interfaces
-from granian.server.embed import Server
 
 from satchel.device import Device, DeviceKey
 from satchel.device.endpoint import fetch_authority
@@ -34,105 +27,9 @@ from satchel.errors import (
     ServerUnreachable,
     TokenInvalid,
 )
-from satchel.identity.certificates import ServerCertificate, ensure_server_certificate
-from satchel.protocol.compression import compressor
 from satchel.protocol.enrolment import format_link, parse_link
-from satchel.protocol.messages import EnrollAnswer
 from tests.unit.device import lines as l
-
-KEY = DeviceKey.from_passphrase("correct horse battery staple")
-
-
-class FakeNetwork:
-    """A server on a real TLS port that answers what a test lays out: one item a request."""
-
-    def __init__(self, certificate: ServerCertificate) -> None:
-        self.certificate = certificate
-        self.answers: list[Any] = []
-        self.requests: list[dict[str, Any]] = []
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-
-    @property
-    def url(self) -> str:
-        return f"https://localhost:{self.port}"
-
-    def link(self, fingerprint: str | None = None) -> str:
-        return format_link(self.url, "contoso", "CODE", fingerprint or self.certificate.ca_fingerprint)
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            return
-        body = (await receive()).get("body", b"")
-        if scope["path"] == "/v1/ca.pem":
-            assert self.certificate.ca_file is not None
-            await self._send(send, 200, self.certificate.ca_file.read_bytes())
-        elif scope["path"].endswith("/enroll"):
-            answer = EnrollAnswer("contoso", "d1", "u1", "Anna", "token")
-            await self._send(send, 200, msgspec.json.encode(answer))
-        else:
-            self.requests.append(msgspec.json.decode(body))
-            answer = self.answers.pop(0)
-            if isinstance(answer, int):
-                problem = {"title": "This device is blocked.", "status": answer, "code": "E501"}
-                await self._send(send, answer, b"" if answer == 204 else msgspec.json.encode(problem))
-            else:
-                await self._stream(send, *answer)
-
-    async def _stream(self, send: Any, lines: list[dict[str, Any]], is_broken: bool) -> None:
-        compress = compressor("zstd", 3)
-        headers = [(b"content-encoding", b"zstd")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        chunk = compress.compress(l.encoded(lines)) + compress.flush()
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        if is_broken:
-            await asyncio.sleep(0.05)
-            raise ConnectionResetError("the network goes away")
-        await send({"type": "http.response.body", "body": compress.finish(), "more_body": False})
-
-    async def _send(self, send: Any, status: int, body: bytes) -> None:
-        await send({"type": "http.response.start", "status": status, "headers": []})
-        await send({"type": "http.response.body", "body": body, "more_body": False})
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> ServerCertificate:
-    return ensure_server_certificate(tmp_path_factory.mktemp("tls"), [])
-
-
-@pytest.fixture
-def network(certificate: ServerCertificate) -> Iterator[FakeNetwork]:
-    running = FakeNetwork(certificate)
-    server = Server(
-        running, address="127.0.0.1", port=running.port, interface=Interfaces.ASGINL,
-        ssl_cert=certificate.cert_file, ssl_key=certificate.key_file, log_enabled=False,
-    )  # fmt: skip
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_until_complete, args=(server.serve(),), daemon=True)
-    thread.start()
-    while not _accepts(running.port):
-        pass
-    yield running
-    loop.call_soon_threadsafe(server.stop)
-    thread.join(10)
-    loop.close()
-
-
-def _accepts(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-@pytest.fixture
-def device(network: FakeNetwork, tmp_path: Path) -> Iterator[Device]:
-    with Device.enroll(network.link(), tmp_path / "device", key=KEY) as enrolled:
-        yield enrolled
-
-
-def first_sync(network: FakeNetwork, device: Device, *rows: list[Any]) -> None:
-    network.answers.append(([l.begin(), l.model(), l.put(*rows), l.end("c1", 5)], False))
-    device.sync()
+from tests.unit.device.network import KEY, FakeNetwork, first_sync
 
 
 def test_the_database_cannot_be_read_without_the_key(network: FakeNetwork, device: Device, tmp_path: Path) -> None:

@@ -44,13 +44,13 @@ class Answers:
         self.models: list[str | None] = []
 
     @contextmanager
-    def sync(self, request: SyncRequest, wait_seconds: float) -> Iterator[httpx.Response | None]:
+    def sync(self, request: SyncRequest, wait_seconds: float) -> Iterator[httpx.Response]:
         self.cursors.append(request.cursor)
         self.models.append(request.model)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
-        yield None if answer is None else httpx.Response(200, stream=Body(l.encoded(answer)))
+        yield httpx.Response(204) if answer is None else httpx.Response(200, stream=Body(l.encoded(answer)))
 
 
 class Body(httpx.SyncByteStream):

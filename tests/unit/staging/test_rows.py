@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from satchel.buckets.changed import begin_changes
 from satchel.database.pool import Database
 from satchel.model.metadata import Attribute, AttributeType, Entity
 from satchel.staging.render import render_keys, render_rows
-from satchel.staging.rows import begin_changes, remove_rows, stage_rows, unusable_count
+from satchel.staging.rows import remove_rows, stage_rows, unusable_count
 from satchel.staging.schema import apply_entity
 
 T = AttributeType
