@@ -104,11 +104,13 @@ async def test_rows_that_a_device_has_do_not_come_again_when_a_profile_changes(s
     await device.sync(staging)
     assert (len(device.rows["contact"]), device.rows_put) == (17, 0)
 
-    await staged.change("contact", [{**ROWS[5], "name": "renamed"}])
+    await staged.change("contact", [{**ROWS[5], "name": "renamed before"}])
     await staged.publish(compiled(profile(item("contact", rows=["own", "unit"]))), NOW)
+    await staged.change("contact", [{**ROWS[6], "name": "renamed after"}])
     await device.sync(staging)
-    assert (len(device.rows["contact"]), device.rows_put) == (20, 4)
-    assert device.rows["contact"][ROWS[5]["id"]]["name"] == "renamed"
+    assert (len(device.rows["contact"]), device.rows_put) == (20, 5)
+    assert device.rows["contact"][ROWS[5]["id"]]["name"] == "renamed before"
+    assert device.rows["contact"][ROWS[6]["id"]]["name"] == "renamed after"
 
 
 async def test_a_published_filter_sends_only_its_own_entity_again(staging: Database) -> None:

@@ -3,6 +3,7 @@ syncs cut off anywhere, each device equals the reference evaluator's answer, and
 
 from __future__ import annotations
 
+import copy
 import os
 import random
 import uuid
@@ -298,8 +299,16 @@ class World:
     # Profiles
 
     def profiles(self) -> tuple[list[Profile], list[str]]:
-        """Random profiles, as Python and as text."""
-        made, texts = [], []
+        """Random profiles, as Python and as text; often the ones before with another item."""
+        if self.o.profiles and self.r.random() < 0.6:
+            made = copy.deepcopy(self.o.profiles)
+            changed = self.r.choice(made)
+            place = self.r.randrange(len(changed.items))
+            before = changed.items[place]
+            changed.items[place] = self.item(before.entity, [each.entity for each in changed.items])
+            changed.items[place].columns = before.columns
+            return made, self.texts(made)
+        made = []
         for number in range(self.r.choice([1, 1, 2])):
             chosen = self.r.sample(BUSINESS, self.r.randint(2, 5))
             items = [self.item(entity, chosen) for entity in chosen]
@@ -308,12 +317,18 @@ class World:
                 assigned = self.r.choice([{"users": [self.some("user") or ""]}, {"teams": [self.some("team") or ""]},
                                           {"roles": ["manager"]}])  # fmt: skip
             made.append(Profile(f"p{number}", items, assigned))
+        return made, self.texts(made)
+
+    def texts(self, profiles: list[Profile]) -> list[str]:
+        texts = []
+        for number, made in enumerate(profiles):
+            assigned = made.assigned
             lines = [f"{name} = {values!r}" for name, values in assigned.items()]
             head = "[assigned]\n" + "\n".join(lines) if assigned else ""
             # The table of principals stands in the first one only.
-            texts.append(profile(*map(text_of, items), name=f"p{number}", principals="" if number else PRINCIPALS,
+            texts.append(profile(*map(text_of, made.items), name=made.name, principals="" if number else PRINCIPALS,
                                  assigned=head))  # fmt: skip
-        return made, texts
+        return texts
 
     def item(self, entity: str, offered: list[str]) -> Item:
         r = self.r

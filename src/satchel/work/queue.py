@@ -18,6 +18,7 @@ QUEUE_BY_NAME = {
     WorkName.PROVISION: "provisioning",
     WorkName.DEPROVISION: "provisioning",
     WorkName.REFRESH_MODEL: "data",
+    WorkName.MOVE_WINDOWS: "data",
     WorkName.PULL: "data",
 }
 EVENTS = frozenset({WorkName.PROVISION, WorkName.DEPROVISION})
