@@ -24,6 +24,7 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.scopes import scope_figures
 from satchel.device import Device, DeviceKey
 from tests.support.processes import Sandbox, Satchel, sandbox, satchel
 
@@ -220,6 +221,8 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="satchel-bench-"))
     try:
         figures = measure(folder, contacts)
+        console.print("changing scopes ...")
+        figures += scope_figures()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     table = Table(box=None, header_style="bold")

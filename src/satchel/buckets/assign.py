@@ -47,8 +47,7 @@ placed as materialized (
 held as materialized (
     select m.bucket, m.row_id
     from changed c
-    join satchel.member m on m.row_id = c.row_id and m.is_live
-    join satchel.bucket b on b.id = m.bucket and b.family = %(family)s
+    join satchel.member m on m.row_id = c.row_id and m.is_live and m.family = %(family)s
     where c.entity = {entity}
 ),
 arrived as (
@@ -64,11 +63,10 @@ ops as (
     select bucket, row_id, true as is_live, is_content from arrived
     union all select bucket, row_id, false, false from gone
 ){noted}
-insert into satchel.member (row_id, bucket, op, is_live, content)
-select o.row_id, o.bucket, o.op, o.is_live, case when o.is_content then o.op else coalesce(
+insert into satchel.member (row_id, bucket, op, is_live, family, content)
+select o.row_id, o.bucket, o.op, o.is_live, %(family)s, case when o.is_content then o.op else coalesce(
     (select max(c.content) from satchel.member c
-     join satchel.bucket b on b.id = c.bucket join satchel.family f on f.id = b.family and f.state <> 'retired'
-     where c.row_id = o.row_id and c.is_live), o.op) end
+     where c.row_id = o.row_id and c.is_live and c.family = any(%(families)s)), o.op) end
 from (select ops.*, %(op)s + row_number() over (order by bucket, row_id) as op from ops) o
 on conflict (row_id, bucket) do update set op = excluded.op, is_live = excluded.is_live, content = excluded.content
 """)
@@ -81,8 +79,7 @@ noted as (
 _RELATED = sql.SQL("""
     join lateral (
         select distinct m.bucket::text as bucket from {path}
-        join satchel.member m on m.row_id = {last}._row and m.is_live
-        join satchel.bucket b on b.id = m.bucket and b.family = any(%(sources)s)
+        join satchel.member m on m.row_id = {last}._row and m.is_live and m.family = any(%(sources)s)
         where {tied}
     ) r on true""")
 
@@ -133,7 +130,7 @@ async def assign_family(connection: Connection, scope: Scope, family: Family, id
     """Turn the rows in `changed` into ops of this family alone; returns the newest op id, which the head gets later."""
     statement = _statement(scope, family)
     sources = [ids[name] for name in family.sources if name in ids]
-    parameters = {"family": ids[family.name], "sources": sources, "op": op}
+    parameters = {"family": ids[family.name], "families": list(ids.values()), "sources": sources, "op": op}
     return OpId(op + (await connection.execute(statement, parameters)).rowcount)
 
 

@@ -4,8 +4,7 @@
 with held as materialized (select unnest(%(held)s::bigint[]) as bucket)
 select distinct f.entity, m.row_id
 from satchel.member m
-join satchel.bucket b on b.id = m.bucket
-join satchel.family f on f.id = b.family
+join satchel.family f on f.id = m.family
 where m.bucket = any(%(lost)s) and (m.is_live or m.op > %(checkpoint)s)
   and not exists (
       select from satchel.member o where o.row_id = m.row_id and o.is_live and o.bucket in (select bucket from held)
@@ -16,7 +15,7 @@ order by f.entity, m.row_id
 -- What changed in the user's buckets behind the checkpoint, oldest first: each row once, with its verdict.
 with bound as materialized (select unnest(%(bound)s::bigint[]) as bucket),
 recent as (
-    select m.row_id, m.bucket, m.op
+    select m.row_id, m.family, m.op
     from satchel.member m
     where m.bucket = any(%(held)s) and m.op > %(checkpoint)s
     order by m.op
@@ -26,8 +25,7 @@ select f.entity, r.row_id,
     exists (select from satchel.member o where o.row_id = r.row_id and o.is_live and o.bucket in (select bucket from bound)),
     max(max(r.op)) over (), sum(count(*)) over ()
 from recent r
-join satchel.bucket b on b.id = r.bucket
-join satchel.family f on f.id = b.family
+join satchel.family f on f.id = r.family
 group by f.entity, r.row_id
 
 -- load --
@@ -57,14 +55,14 @@ select b.id from satchel.bucket b join satchel.family f on f.id = b.family
 where b.id = any(%(buckets)s) and not f.entity = any(%(entities)s)
 
 -- buckets_of_row --
-select b.id, b.family, b.key from satchel.member m join satchel.bucket b on b.id = m.bucket
+select b.id, m.family, b.key from satchel.member m join satchel.bucket b on b.id = m.bucket
 where m.row_id = %(row_id)s and m.is_live order by b.id
 
 -- count_rows --
 select f.entity, count(distinct m.row_id)
 from unnest(%(buckets)s::bigint[]) as k (bucket)
 join satchel.member m on m.bucket = k.bucket and m.is_live
-join satchel.bucket b on b.id = k.bucket join satchel.family f on f.id = b.family
+join satchel.family f on f.id = m.family
 group by f.entity
 
 -- entity_sizes --

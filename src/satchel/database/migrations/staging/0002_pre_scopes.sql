@@ -14,8 +14,8 @@ update satchel.bucket set digest = md5(array_to_string(key, chr(30), chr(29)))::
 alter table satchel.bucket alter column digest set not null, add unique (family, digest);
 
 -- Op at which the row's content, not only its place, last changed: who has the row by another bucket needs no more.
-alter table satchel.member add column content bigint;
-update satchel.member set content = op;
-alter table satchel.member alter column content set not null;
+alter table satchel.member add column content bigint, add column family integer;
+update satchel.member m set content = m.op, family = b.family from satchel.bucket b where b.id = m.bucket;
+alter table satchel.member alter column content set not null, alter column family set not null;
 
 alter table satchel.family add column position bigint not null default 0;  -- last row that was filled in
