@@ -55,7 +55,9 @@ def _rows(connection: apsw.Connection, query: str, parameters: Any) -> list[Row]
         return True
 
     cursor.exec_trace = begin
-    for row in cursor.execute(query, parameters):
+    for row in cursor.execute(query, parameters, can_cache=False):
+        if not found:  # a sync may have changed the tables since the query was prepared
+            names[:] = _distinct([column[0] for column in cursor.get_description()])
         found.append(dict(zip(names, row, strict=True)))
     if not names:
         raise QueryInvalid("There is no query.", hint='For example: "select count(*) from contact".')

@@ -59,7 +59,7 @@ async def test_sets_that_track_changes_are_annotated_on_request(service: Service
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        ("ChangeTrackingEnabled eq false", {"privilege", "roleprivileges"}),
+        ("ChangeTrackingEnabled eq false", {"privilege", "roleprivileges", "principalobjectaccess"}),
         ("LogicalName eq 'account' or LogicalName eq 'task'", {"account", "task"}),
         ("LogicalName in ('account','task') and not (IsActivity eq true)", {"account"}),
         ("IsActivity eq true and (LogicalName eq 'account' or LogicalName eq 'task')", {"task"}),

@@ -110,6 +110,7 @@ def attribute_definition(entity: Entity, column: Column) -> Definition:
         "IsPrimaryName": column.name == entity.name_column,
         "IsCustomAttribute": False,
         "IsLogical": False,
+        "IsSecured": column.is_secured,
         "IsValidForCreate": column.is_writable,
         "IsValidForRead": True,
         "IsValidForUpdate": column.is_writable and column.name != entity.key,

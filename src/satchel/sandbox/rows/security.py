@@ -12,20 +12,28 @@ from satchel.sandbox.odata.answers import ODataError, Request
 from satchel.sandbox.schema.directory import privilege_name
 from satchel.sandbox.schema.kinds import Entity
 
-BASIC, LOCAL, DEEP, GLOBAL = 1, 2, 4, 8
-_DEPTH = """
-select max(p.privilegedepthmask) from roleprivileges p join privilege v on v.privilegeid = p.privilegeid
-where v.name = ?1 and p.roleid in (
-    select roleid from systemuserroles where systemuserid = ?2
-    union select r.roleid from teamroles r join teammembership m on m.teamid = r.teamid where m.systemuserid = ?2)
+LOCAL, DEEP, GLOBAL = 2, 4, 8
+_HELD = """
+select h.principal, h.unit, max(p.privilegedepthmask), max(h.inherits) from (
+    select s.systemuserid as principal, s.businessunitid as unit, r.roleid, 0 as inherits
+    from systemuser s join systemuserroles r on r.systemuserid = s.systemuserid where s.systemuserid = ?2
+    union
+    select t.teamid, t.businessunitid, r.roleid, o.isinherited
+    from teammembership m join team t on t.teamid = m.teamid join teamroles r on r.teamid = t.teamid
+    join role o on o.roleid = r.roleid where m.systemuserid = ?2
+) h join roleprivileges p on p.roleid = h.roleid join privilege v on v.privilegeid = p.privilegeid
+where v.name = ?1 group by h.principal, h.unit, h.roleid
 """
+"""For each principal of a user (the user, each team) and each of its roles: unit, depth, whether members inherit it."""
 _SUBTREE = """
 t.owningbusinessunit in (with recursive unit(id) as (
-    select businessunitid from systemuser where systemuserid = ?
-    union select b.businessunitid from businessunit b join unit u on b.parentbusinessunitid = u.id) select id from unit)
+    select ? union select b.businessunitid from businessunit b join unit u on b.parentbusinessunitid = u.id)
+    select id from unit)
 """
-_OWN = "(t.ownerid = ? or t.ownerid in (select teamid from teammembership where systemuserid = ?))"
-_UNIT = "t.owningbusinessunit = (select businessunitid from systemuser where systemuserid = ?)"
+_SHARED = """
+t."{key}" in (select objectid from principalobjectaccess where accessrightsmask & 1 and (principalid = ?
+    or principalid in (select teamid from teammembership where systemuserid = ?)))
+"""
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -81,17 +89,26 @@ def require(store: Store, caller: Caller, entity: Entity, right: str, key: str |
 def _condition(store: Store, caller: Caller, entity: Entity, right: str) -> tuple[str, list[object]]:
     if caller.user is None or (entity.ownership == "None" and right == "Read"):
         return "1", []
-    depth = store.value(_DEPTH, (privilege_name(entity, right), caller.user))
-    if depth is None:
+    held = store.rows(_HELD, (privilege_name(entity, right), caller.user))
+    if not held:
         raise _missing(caller, entity, right, "")
-    if depth >= GLOBAL or not entity.is_user_owned:
+    if max(depth for _, _, depth, _ in held) >= GLOBAL or not entity.is_user_owned:
         return "1", []
-    own: list[object] = [caller.user, caller.user]
-    if depth >= DEEP:
-        return f"({_SUBTREE} or {_OWN})", [caller.user, *own]
-    if depth >= LOCAL:
-        return f"({_UNIT} or {_OWN})", [caller.user, *own]
-    return _OWN, own
+    ways: list[str] = []
+    values: list[object] = []
+    for principal, unit, depth, inherits in held:
+        ways.append("t.ownerid = ?")
+        values.append(principal)
+        if inherits:
+            ways.append("t.ownerid = ?")
+            values.append(caller.user)
+        if depth >= LOCAL:
+            ways.append(_SUBTREE if depth >= DEEP else "t.owningbusinessunit = ?")
+            values.append(unit)
+    if right == "Read":
+        ways.append(_SHARED.format(key=entity.key))
+        values += [caller.user, caller.user]
+    return f"({' or '.join(ways)})", values
 
 
 def _missing(caller: Caller, entity: Entity, right: str, where: str) -> ODataError:

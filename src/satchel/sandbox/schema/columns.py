@@ -34,9 +34,11 @@ def integer(name: str, label: str, low: int = 0, high: int = 2147483647) -> Colu
     return Column(name=name, kind=Kind.INTEGER, label=label, minimum=low, maximum=high, format="None")
 
 
-def money(name: str, label: str, *, low: int = 0) -> Column:
+def money(name: str, label: str, *, low: int = 0, secured: bool = False) -> Column:
     """An amount with two digits after the point, kept as hundredths."""
-    return Column(name=name, kind=Kind.MONEY, label=label, minimum=low, maximum=MAX_MONEY, precision=2)
+    return Column(
+        name=name, kind=Kind.MONEY, label=label, minimum=low, maximum=MAX_MONEY, precision=2, is_secured=secured
+    )
 
 
 def decimal(name: str, label: str, precision: int, high: int) -> Column:

@@ -53,7 +53,7 @@ ACCOUNT = Entity(
         double("address1_latitude", "Address 1: Latitude", -90, 90),
         double("address1_longitude", "Address 1: Longitude", -180, 180),
         money("creditlimit", "Credit Limit"),
-        money("revenue", "Annual Revenue"),
+        money("revenue", "Annual Revenue", secured=True),
         integer("numberofemployees", "Number of Employees", 0, 1_000_000_000),
         choice("industrycode", "Industry", *INDUSTRIES),
         choice("accountcategorycode", "Category", "Preferred Customer", "Standard"),

@@ -152,7 +152,6 @@ ROLE_PRIVILEGES = Entity(
     ownership="None",
     type_code=12,
     tracks_changes=False,
-    is_read_only=True,
     columns=(
         key("roleprivilegeid", "Role Privilege"),
         guid("roleid", "Role"),
@@ -163,7 +162,8 @@ ROLE_PRIVILEGES = Entity(
 )
 
 
-def _intersection(name: str, set_name: str, label: str, code: int, *guids: tuple[str, str]) -> Entity:
+def intersection(name: str, set_name: str, label: str, code: int, *guids: tuple[str, str]) -> Entity:
+    """An entity that ties rows together: its key, then the keys of what it ties."""
     return Entity(
         name=name,
         set_name=set_name,
@@ -177,7 +177,7 @@ def _intersection(name: str, set_name: str, label: str, code: int, *guids: tuple
     )
 
 
-TEAM_MEMBERSHIP = _intersection(
+TEAM_MEMBERSHIP = intersection(
     "teammembership",
     "teammemberships",
     "Team Membership",
@@ -186,7 +186,7 @@ TEAM_MEMBERSHIP = _intersection(
     ("systemuserid", "User"),
     ("teamid", "Team"),
 )
-SYSTEM_USER_ROLES = _intersection(
+SYSTEM_USER_ROLES = intersection(
     "systemuserroles",
     "systemuserrolescollection",
     "System User Role",
@@ -195,7 +195,7 @@ SYSTEM_USER_ROLES = _intersection(
     ("systemuserid", "User"),
     ("roleid", "Role"),
 )
-TEAM_ROLES = _intersection(
+TEAM_ROLES = intersection(
     "teamroles", "teamrolescollection", "Team Role", 40, ("teamroleid", ""), ("teamid", "Team"), ("roleid", "Role")
 )
 

@@ -82,6 +82,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One for each target, or a single one whose type is the targets' common base."""
     is_required: bool = False
     is_writable: bool = True
+    is_secured: bool = False
 
     @cached_property
     def wire(self) -> str:
