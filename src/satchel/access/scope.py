@@ -82,6 +82,7 @@ class _Compiler:
             assignments=tuple(_assignment(profile) for profile in self._profiles),
             offered=offered,
             secured={name: attributes for name, attributes in secured.items() if attributes},
+            pull_minutes=self._pull_minutes(),
             privileges=self._privileges(),
             user_attributes=tuple(parameters),
             client_model=client_model,
@@ -100,12 +101,16 @@ class _Compiler:
                 yield binding
         for entity in self._sorted():
             names = [*direct[entity]]
-            for path, is_direct, condition in self._related(entity):
+            for path, is_direct, rest in self._related(entity):
                 end = path[-1].entity
                 sources = direct[end] if is_direct else complete[end]
-                binding = bind(
-                    self._ownership(entity), every(self._granted(entity), condition), path=path, sources=sources
-                ) if sources else None  # fmt: skip
+                if not sources:
+                    raise ProfileInvalid(
+                        f"{entity}: the related path to {end} brings in nothing, for no {end} goes offline for itself.",
+                        hint=f'Give {end} rows of its own, such as rows = ["own"].',
+                    )
+                condition = every(self._granted(entity), rest)
+                binding = bind(self._ownership(entity), condition, path=path, sources=sources)
                 if binding:
                     names.append(binding.family.name)
                     yield binding
@@ -237,6 +242,14 @@ class _Compiler:
                     hint="The application user needs to read EntityDefinitions with their privileges.",
                 )
         return found
+
+    def _pull_minutes(self) -> dict[str, int]:
+        """The shortest interval of those that profiles state."""
+        stated = {
+            name: [item.sync_interval_minutes for _, item in items if item.sync_interval_minutes]
+            for name, items in self._items.items()
+        }
+        return {name: min(minutes) for name, minutes in stated.items() if minutes}
 
     def _granted(self, name: str) -> Condition:
         return Granted() if name in self._privileges() else ALWAYS

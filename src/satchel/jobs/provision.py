@@ -80,12 +80,17 @@ async def reschedule(work: ProvisioningWork, organization: Organization, scope: 
 
 def recurring_work(scope: Scope, intervals: Intervals) -> list[RecurringWork]:
     """One pull for each staged entity, one model refresh, and the moving of time windows where there are some."""
-    pulls = [RecurringWork(WorkName.PULL, entity.name, _pull_seconds(entity, intervals)) for entity in scope.entities]
+    pulls = [
+        RecurringWork(WorkName.PULL, entity.name, _pull_seconds(scope, entity, intervals)) for entity in scope.entities
+    ]
     windows = [RecurringWork(WorkName.MOVE_WINDOWS, "", intervals.window_seconds)] if scope.is_moving else []
     return [RecurringWork(WorkName.REFRESH_MODEL, "", intervals.model_refresh_seconds), *windows, *pulls]
 
 
-def _pull_seconds(entity: Entity, intervals: Intervals) -> float:
+def _pull_seconds(scope: Scope, entity: Entity, intervals: Intervals) -> float:
+    minutes = scope.pull_minutes.get(entity.name)
+    if minutes is not None:
+        return minutes * 60.0
     is_cheap = entity.tracks_changes or entity.modified_attribute is not None
     return intervals.pull_seconds if is_cheap else intervals.full_read_seconds
 

@@ -203,6 +203,8 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """For each profile, the attributes of each entity that devices get."""
     secured: Mapping[str, tuple[str, ...]] = {}
     """Attributes that only users with a permission for them get, by entity."""
+    pull_minutes: Mapping[str, int] = {}
+    """How often an entity is pulled, where a profile says so."""
     privileges: Mapping[str, str] = {}
     """The privilege to read, of each entity that security decides on."""
     user_attributes: tuple[str, ...] = ()
