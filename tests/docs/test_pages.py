@@ -64,7 +64,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_in_documents_exist(page: Path) -> None:
-    for words in re.findall(r"satchel ((?:up|run|org|device|sandbox)(?: [a-z-]+)?)", page.read_text()):
+    for words in re.findall(r"satchel ((?:up|run|org|profile|device|sandbox)(?: [a-z-]+)?)", page.read_text()):
         name, *rest = words.split(" ")
         assert name in COMMANDS
         command = satchel.get_command(click.Context(satchel), name)

@@ -214,3 +214,22 @@ def test_explain_and_preview_agree_with_the_device(
     told = running.run("profile", "diff", "contoso", "everything", str(wider))
     assert "other rows" in told
     assert "incident" in told
+
+
+def test_a_profile_of_dynamics_becomes_a_draft_that_can_be_published(running: Satchel) -> None:
+    told = running.run("profile", "import-dynamics", "contoso", "--print")
+    assert "Field Service Mobile - Offline, version 1, is a draft" in told
+    assert 'related = ["parentcustomerid_account"]' in told
+    assert "statecode eq 0 and (" in told
+    listed = running.json("profile", "list", "contoso")
+    assert [(each["profile"], each["in_force"]) for each in listed] == [
+        ("Field Service Mobile - Offline", None),
+        ("everything", 1),
+    ]
+    text = running.run("profile", "show", "contoso", "Field Service Mobile - Offline")
+    assert "[assigned]" in text
+    running.run("profile", "publish", "contoso", "Field Service Mobile - Offline")
+    running.run("profile", "withdraw", "contoso", "Field Service Mobile - Offline", "--yes")
+    what = [each["what"] for each in running.json("profile", "history", "contoso", "Field Service Mobile - Offline")]
+    assert what == ["imported", "published", "withdrawn"]
+    assert "only profile in force" in running.run("profile", "withdraw", "contoso", "everything", "--yes", status=2)

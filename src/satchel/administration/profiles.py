@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
+from satchel.access.dataverse_profile import import_profile as convert_profile
 from satchel.access.profiles import parse_profile
 from satchel.administration.preview import Preview, preview_scope
 from satchel.assembly import Rooms
@@ -15,12 +17,15 @@ from satchel.buckets.decisions import Decision, decide, in_words
 from satchel.buckets.families import family_ids
 from satchel.buckets.members import buckets_of_row
 from satchel.database.pool import Connection
-from satchel.errors import InputInvalid, UserUnknown
+from satchel.errors import InputInvalid, ProfileInvalid, UserUnknown
+from satchel.model.metadata import Attribute, Metadata
 from satchel.model.scope import Binding, Scope
 from satchel.model.user import User
 from satchel.model.work import WorkName
 from satchel.provisioning.organizations import Organization
 from satchel.provisioning.profiles import ProfileVersion, Publication
+from satchel.source.dataverse import DataverseSource
+from satchel.source.offline_profiles import OfflineProfileRows
 from satchel.staging.head import read_scope
 from satchel.staging.principals import read_user
 from satchel.staging.rows import find_row
@@ -64,6 +69,54 @@ async def import_profile(rooms: Rooms, name: str, text: str, comment: str = "") 
     scope = await _compiled_with(rooms, organization, profile_name, text)
     version = await rooms.profiles.add(organization, profile_name, text, comment)
     return await rooms.profiles.get(organization, profile_name, version), scope
+
+
+async def import_from_source(
+    rooms: Rooms, name: str, profile_name: str | None = None
+) -> list[tuple[ProfileVersion | None, str, tuple[str, ...]]]:
+    """Turn the source's mobile offline profiles into drafts.
+
+    For each: the draft (None where it could not be kept), its text, and what a person should look at.
+    Errors: InputInvalid where the source has none.
+    """
+    organization = await rooms.organizations.get(name)
+    source = rooms.source(rooms.open_connection(organization))
+    try:
+        if not isinstance(source, DataverseSource):
+            raise InputInvalid(f"{name} is no Dataverse organization, so it has no mobile offline profiles.")
+        rows, metadata = await source.offline_profiles(), await source.metadata()
+    finally:
+        await source.aclose()
+    chosen = [row for row in rows.profiles if profile_name in (None, row.get("name"))]
+    if not chosen:
+        known = ", ".join(str(row.get("name")) for row in rows.profiles)
+        raise InputInvalid("The source has no such mobile offline profile.", hint=f"It has: {known or 'none'}.")
+    return [await _import_one(rooms, organization, row, rows, metadata) for row in chosen]
+
+
+async def _import_one(
+    rooms: Rooms, organization: Organization, row: dict[str, Any], rows: OfflineProfileRows, metadata: Metadata
+) -> tuple[ProfileVersion | None, str, tuple[str, ...]]:
+    def attribute(entity: str, name: str) -> Attribute | None:
+        known = metadata.entity_by_name.get(entity)
+        return known.attribute_by_name.get(name) if known else None
+
+    text, notes = convert_profile(
+        row,
+        rows.items,
+        rows.associations,
+        rows.filters,
+        relationships=rows.relationships,
+        views=rows.views,
+        members=rows.members,
+        lookup_target=lambda entity, name: found.targets if (found := attribute(entity, name)) else None,
+        type_of=lambda entity, name: found.type if (found := attribute(entity, name)) else None,
+    )
+    try:
+        version, _ = await import_profile(rooms, organization.name, text, "imported from Dynamics 365")
+    except ProfileInvalid as error:
+        return None, text, (*notes, f"It cannot be kept as it is: {error.message} {error.hint or ''}".rstrip())
+    return version, text, notes
 
 
 async def validate_profile(rooms: Rooms, name: str, text: str) -> Scope:

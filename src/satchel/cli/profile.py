@@ -68,6 +68,27 @@ def import_(
         )
 
 
+@command.command("import-dynamics")
+@click.argument("organization")
+@click.option("--name", help="Only the mobile offline profile of this name.")
+@click.option("--print", "prints", is_flag=True, help="Print the profiles' texts as well.")
+@settings_options
+def import_dynamics(
+    organization: str, name: str | None, prints: bool, config: Path | None, data_folder: Path | None
+) -> None:
+    """Turn the source's mobile offline profiles (Dynamics 365) into drafts; what cannot be carried over is said."""
+    found = run_with_rooms(
+        config, data_folder, lambda rooms: administration.import_from_source(rooms, organization, name)
+    )
+    for version, text, notes in found:
+        if prints:
+            click.echo(text)
+        if version is not None:
+            console.print(f"{version.name}, version {version.version}, is a draft. Look through it, then publish it.")
+        for note in notes:
+            click.echo(f"  note: {note}")
+
+
 @command.command()
 @click.argument("organization")
 @file_argument

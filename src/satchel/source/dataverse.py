@@ -17,6 +17,7 @@ from satchel.source.connection import Connection
 from satchel.source.csdl_reader import CsdlReader
 from satchel.source.dataverse_metadata import dataverse_entities
 from satchel.source.definitions import read_definitions, with_details
+from satchel.source.offline_profiles import OfflineProfileRows, read_offline_profiles
 from satchel.source.throttle import Pace
 
 
@@ -70,6 +71,10 @@ class DataverseSource:
     async def rows(self, entity: Entity, keys: Sequence[Key]) -> Page:
         """Read these rows."""
         return await self._changes.rows(entity, keys)
+
+    async def offline_profiles(self) -> OfflineProfileRows:
+        """Read the mobile offline profiles that the organization has there."""
+        return await read_offline_profiles(self._client)
 
     async def aclose(self) -> None:
         """Close the connections."""

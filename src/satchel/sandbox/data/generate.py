@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from satchel.sandbox.data.business_rows import BusinessRows, Keys
 from satchel.sandbox.data.catalog_rows import PRICE_LISTS, Catalog
 from satchel.sandbox.data.directory_rows import Directory, make_directory, new_guid
+from satchel.sandbox.data.offline_rows import make_offline_profile
 from satchel.sandbox.data.shared_rows import make_shares
 from satchel.sandbox.data.store import Row, Store
 from satchel.sandbox.schema.customers import ACCOUNT, CONTACT, INCIDENT, TASK
@@ -44,6 +45,7 @@ def generate(store: Store, rows: int, seed: int, progress: Progress = lambda _: 
         (TASK, business.tasks(tasks)),
     ):
         store.load(entity, _told(made, progress))
+    make_offline_profile(store, chance, directory)
     make_shares(store, chance, directory, {ACCOUNT: keys.accounts, CONTACT: keys.contacts, INCIDENT: keys.incidents})
     return directory
 
