@@ -48,7 +48,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, source: Sandbox) -> Iterat
     folder = tmp_path_factory.mktemp("satchel")
     profile = folder / "profile.toml"
     profile.write_text(PROFILE)
-    with satchel(folder / "data", SATCHEL_SCHEDULE__FULL_READ_INTERVAL_SECONDS="1") as started:
+    with satchel(folder / "data") as started:
         started.add(source, profile=profile)
         yield started
 

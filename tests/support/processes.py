@@ -198,6 +198,7 @@ class Satchel:
             "SATCHEL_SYNC__PORT": str(self.sync_port),
             "SATCHEL_MANAGEMENT__PORT": str(self.management_port),
             "SATCHEL_SCHEDULE__PULL_INTERVAL_SECONDS": "1",
+            "SATCHEL_SCHEDULE__FULL_READ_INTERVAL_SECONDS": "2",
             "SATCHEL_SCHEDULE__TICK_SECONDS": "0.2",
             "SATCHEL_SCHEDULE__DELETION_CHECK_INTERVAL_SECONDS": "1",
             "SATCHEL_SYNC__HEAD_REREAD_SECONDS": "1",

@@ -11,6 +11,8 @@ import msgspec
 
 from satchel.access.profiles import parse_profile
 from satchel.assembly import Rooms
+from satchel.buckets.families import standing_families
+from satchel.database.pool import Connection as DatabaseConnection
 from satchel.errors import InputInvalid, SatchelError, UserUnknown
 from satchel.identity.certificates import fingerprint_of
 from satchel.model.changes import SourceInfo, Strategy
@@ -18,10 +20,10 @@ from satchel.model.scope import Scope
 from satchel.protocol.enrolment import format_link
 from satchel.provisioning.organizations import NewOrganization, Organization, check_name
 from satchel.source.connection import Connection
-from satchel.staging.head import Head, read_head, read_scope
+from satchel.staging.head import Head, Scopes, read_head, read_scope, read_scopes
 from satchel.staging.principals import find_users, read_user
 from satchel.staging.rows import staged_count, unusable_count
-from satchel.staging.watermark import StoredWatermark, read_all
+from satchel.staging.watermark import StoredWatermark, being_read, read_all
 
 POLL_SECONDS = 0.2
 
@@ -48,6 +50,8 @@ class OrganizationStatus(msgspec.Struct, frozen=True):
     kind: str
     head: Head | None
     entities: list[EntityStatus]
+    preparing: list[str] = []
+    """What published profiles still wait for before they come into force."""
 
 
 async def add_organization(rooms: Rooms, name: str, connection: Connection, profile: str) -> tuple[SourceInfo, Scope]:
@@ -98,10 +102,12 @@ async def organization_status(rooms: Rooms, name: str) -> OrganizationStatus:
     """How an organization stands, entity by entity."""
     organization = await rooms.organizations.get(name)
     head, entities = None, []
+    preparing: list[str] = []
     if organization.state in {"active", "broken"}:
         async with rooms.databases.open(organization, pool_size=1) as staging, staging.connection() as connection:
             head = await read_head(connection)
-            scope = await read_scope(connection)
+            scopes = await read_scopes(connection)
+            scope, preparing = scopes.maintained, await _preparing(connection, scopes)
             watermarks = await read_all(connection)
             for entity in scope.entities:
                 rows = await staged_count(connection, entity.name)
@@ -115,7 +121,20 @@ async def organization_status(rooms: Rooms, name: str) -> OrganizationStatus:
         organization.source_kind,
         head,
         entities,
+        preparing,
     )
+
+
+async def _preparing(connection: DatabaseConnection, scopes: Scopes) -> list[str]:
+    """What is missing until published profiles come into force, in words."""
+    if scopes.next is None:
+        return []
+    known = [entity.name for entity in scopes.in_force.entities if entity.name in scopes.next.entity_by_name]
+    waiting = [f"{name} is read again" for name in sorted(await being_read(connection, known))]
+    standing = await standing_families(connection)
+    wanted = [standing[family.name] for family in scopes.next.families if family.name in standing]
+    filling = [f"rows of {each.entity} are sorted" for each in wanted if each.state == "filling"]
+    return waiting + sorted(set(filling)) or ["about to come into force"]
 
 
 async def users_of(rooms: Rooms, name: str, limit: int) -> list[tuple[str, str]]:

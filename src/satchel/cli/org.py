@@ -151,6 +151,8 @@ def show(name: str, config: Path | None, data_folder: Path | None, as_json: bool
     console.print(f"[bold]{status.name}[/bold]  {status.state}  {status.kind}  {status.source}")
     if status.problem:
         console.print(f"Problem: {status.problem}")
+    for each in status.preparing:
+        console.print(f"Profiles being prepared: {each}")
     print_rows(
         [
             {
