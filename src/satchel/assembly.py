@@ -18,7 +18,7 @@ from satchel.database.embedded import running_url
 from satchel.database.migrate import migrate
 from satchel.database.pool import Connection, Database
 from satchel.database.server import ensure_database, url_of
-from satchel.errors import DatabaseUnusable, SourceMisconfigured, SourceUnreachable
+from satchel.errors import DatabaseUnusable, SourceMisconfigured, SourceUnreachable, StoreBusy
 from satchel.identity.keys import MasterKey
 from satchel.identity.secrets import open_sealed, seal
 from satchel.identity.tokens import make_service_token
@@ -65,12 +65,25 @@ def control_url(settings: Settings) -> str:
 
 
 async def prepare(settings: Settings) -> None:
-    """Make the control database and bring it to this version; again is harmless. Errors: DatabaseTooNew."""
+    """Make the control database, bring it and every staging database to this version; again is harmless.
+
+    Errors: DatabaseTooNew. A staging database that does not answer is left for the next start; its work waits.
+    """
     url = control_url(settings)
     await ensure_database(server_url(settings), str(conninfo_to_dict(url)["dbname"]))
     async with Database(url, pool_size=2) as control, WorkQueue(url) as queue:
         await migrate(control, "control")
+        await _migrate_organizations(Rooms(settings, control, queue))
         await make_queue(control, queue)
+
+
+async def _migrate_organizations(rooms: Rooms) -> None:
+    for organization in await rooms.organizations.all():
+        if organization.state in {"active", "broken"}:
+            try:
+                await rooms.databases.make(organization)
+            except StoreBusy as error:
+                log.warning("staging database not migrated", organization=organization.name, reason=error.message)
 
 
 class Rooms:

@@ -53,6 +53,8 @@ async def prepare(work: OrganizationWork, scope: Scope, now: datetime) -> bool:
                 await start_over(connection, entity.name, version=stored.version)
         await apply_indexes(connection, both)
         await make_families(connection, both.families)
+        if before is None:
+            await _fill_at_once(connection, scope)
         await retire_families(connection, both.families)
         if not standing.is_moving:
             await set_moment(connection, now)
@@ -61,6 +63,21 @@ async def prepare(work: OrganizationWork, scope: Scope, now: datetime) -> bool:
         else:
             await set_next_scope(connection, None if scope == before.in_force else scope)
     return True
+
+
+async def _fill_at_once(connection: Connection, scope: Scope) -> None:
+    """After an upgrade from a version that compiled otherwise: devices are to see no state in between."""
+    await begin_changes(connection)
+    op = await lock_head(connection)
+    ids = await family_ids(connection)
+    for family in scope.families:
+        last_row: int | None = 0
+        while last_row is not None:
+            last_row = await take_chunk(connection, family.entity, last_row, FILL_CHUNK_ROWS)
+            op = await assign_family(connection, scope, family, ids, op)
+            await connection.execute("truncate changed")
+        await set_ready(connection, ids[family.name])
+    await set_head(connection, op)
 
 
 async def bring_into_force(work: OrganizationWork) -> bool:
