@@ -12,10 +12,15 @@ from typing import Any
 
 import pytest
 
+from satchel.buckets.bound import bound_buckets
+from satchel.buckets.decisions import decide
+from satchel.buckets.families import family_ids
 from satchel.database.pool import Database
 from satchel.errors import ProfileInvalid
 from satchel.jobs.move_windows import move_windows
 from satchel.jobs.publish import bring_into_force, prepare
+from satchel.staging.head import read_scope
+from satchel.staging.principals import read_user
 from tests.support.evaluator import Item, Organization, Profile, Related, Row
 from tests.support.field_organization import PRINCIPALS, StagedOrganization, compiled, item, profile
 from tests.support.line_device import Line, LineDevice
@@ -437,3 +442,21 @@ async def test_a_device_holds_exactly_what_its_user_may_have(seed: int, staging:
             await world.check(r.choice(devices))
     for device in devices:
         await world.check(device)
+        await explained(staging, device.user)
+
+
+async def explained(staging: Database, user_id: str) -> None:
+    """What an explanation decides by words is what SQL decided for all buckets."""
+    async with staging.snapshot() as connection:
+        scope = await read_scope(connection)
+        user = await read_user(connection, scope, user_id)
+        ids = await family_ids(connection)
+        assert user is not None
+        bound = {str(bucket) for bucket in await bound_buckets(connection, scope, ids, user)}
+        for binding in scope.bindings:
+            found = await connection.execute(
+                "select id, key from satchel.bucket where family = %s", [ids[binding.family.name]]
+            )
+            for bucket, key in await found.fetchall():
+                decision = decide(binding.condition, binding.family, key, user, bound)
+                assert decision.holds is (str(bucket) in bound), (binding, key, decision)
