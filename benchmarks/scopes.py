@@ -108,6 +108,7 @@ async def measure(database: Database) -> list[Figure]:
 
     window = item("account", rows=["all"], filter="modified ge now() sub duration'P30D'", columns=["name"])
     await staged.publish(compiled(profile(window)), START)
+    await load(staged, "account", [account(n, n % OWNERS) for n in range(ACCOUNTS)])
     await database.fetch("vacuum analyze")
     began = time.perf_counter()
     moved = await move_windows(staged.work, START + timedelta(minutes=10))
