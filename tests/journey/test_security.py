@@ -233,3 +233,24 @@ def test_a_profile_of_dynamics_becomes_a_draft_that_can_be_published(running: Sa
     what = [each["what"] for each in running.json("profile", "history", "contoso", "Field Service Mobile - Offline")]
     assert what == ["imported", "published", "withdrawn"]
     assert "only profile in force" in running.run("profile", "withdraw", "contoso", "everything", "--yes", status=2)
+
+
+def test_managers_see_what_their_reports_own(running: Satchel, source: Sandbox, tmp_path: Path) -> None:
+    manager = next(u for u in source.rows("systemusers") if u["title"] == "Administrator")
+    reports = {u["systemuserid"] for u in source.rows("systemusers") if u["_parentsystemuserid_value"] is not None}
+    profile = tmp_path / "manager.toml"
+    profile.write_text(
+        'name = "everything"\nhierarchy = "manager"\nhierarchy_depth = 1\n'
+        '[[entity]]\nname = "task"\nrows = ["custom"]\nfilter = "ownerid in @my.reports"\ncolumns = ["ownerid"]\n'
+    )
+    running.run("profile", "import", "contoso", str(profile), "--publish")
+    expected = {row["activityid"] for row in source.rows("tasks") if row["_ownerid_value"] in reports}
+    with Device.enroll(running.invite(manager["systemuserid"]), tmp_path / "device", is_encrypted=False) as device:
+
+        def agrees() -> bool:
+            device.sync()
+            known = "task" in device.model.entity_by_name
+            return known and {row["activityid"] for row in device.sql("select activityid from task")} == expected
+
+        wait_for(agrees, "the reports' tasks", seconds=30)
+    assert expected

@@ -13,9 +13,9 @@ import msgspec
 import pytest
 
 from satchel.database.pool import Database
-from satchel.errors import StoreBusy
+from satchel.errors import PullOvertaken, StoreBusy
 from satchel.jobs.publish import bring_into_force, prepare
-from satchel.jobs.pull import pull
+from satchel.jobs.pull import apply_page, pull
 from satchel.model.changes import Page, SourceInfo, Strategy, Watermark
 from satchel.model.ids import Key
 from satchel.model.metadata import Entity, Metadata
@@ -149,6 +149,21 @@ async def test_until_all_is_read_and_filled_devices_get_what_is_in_force(staging
     await device.sync(staging)
     assert len(device.rows["contact"]) == 10
     assert all(row["status"] == 1 for row in device.rows["contact"].values())
+
+
+async def test_a_page_asked_for_with_fewer_columns_is_refused(staging: Database) -> None:
+    """Else the entity would count as read, with nothing in its new columns."""
+    staged = await standing(staging, profile(item("contact", rows=["own"], columns=["name"])))
+    before = (await staged.scope()).entity_by_name["contact"]
+    wider = compiled(profile(item("contact", rows=["own"], columns=["name", "status"])))
+    assert await prepare(staged.work, wider, NOW)
+    position = Watermark(strategy=Strategy.DELTA_LINK, position="next")
+    page = Page(rows=json.dumps(ROWS).encode(), row_count=len(ROWS), watermark=position, is_last=True)
+    with pytest.raises(PullOvertaken):
+        async with staging.transaction() as connection:
+            await apply_page(connection, before, page)
+    async with staging.transaction() as connection:
+        await apply_page(connection, (await staged.scope()).entity_by_name["contact"], page)
 
 
 async def test_publishing_back_and_forth_ends_where_it_began(staging: Database) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from satchel.access.profiles import Hierarchy
 from satchel.model.metadata import Metadata
 from satchel.model.scope import ColumnSecurity, Membership, Principals, Roles, Shares
 
@@ -47,7 +48,7 @@ MANAGER_HIERARCHY = {"user_manager": "parentsystemuserid"}
 POSITION_HIERARCHY = {"user_position": "positionid", "position": "position", "position_parent": "parentpositionid"}
 
 
-def dataverse_principals(metadata: Metadata) -> Principals:
+def dataverse_principals(metadata: Metadata, hierarchy: Hierarchy, depth: int) -> Principals:
     """The principals, without tables that the service does not show."""
     known = metadata.entity_by_name
     principals = DATAVERSE_PRINCIPALS
@@ -56,4 +57,9 @@ def dataverse_principals(metadata: Metadata) -> Principals:
     columns = principals.columns
     if columns and not {columns.permissions, columns.of_users.entity} <= known.keys():
         principals = msgspec.structs.replace(principals, columns=None)
+    match hierarchy:
+        case Hierarchy.MANAGER:
+            return msgspec.structs.replace(principals, hierarchy_depth=depth, **MANAGER_HIERARCHY)
+        case Hierarchy.POSITION:
+            return msgspec.structs.replace(principals, hierarchy_depth=depth, **POSITION_HIERARCHY)
     return principals

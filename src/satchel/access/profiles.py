@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -13,9 +13,9 @@ from satchel.model.scope import Principals
 
 MAX_PROFILE_BYTES = 1024 * 1024
 _HINT = (
-    "A profile has: name, description, assigned, principals, entity. An entity has: name, columns, rows (all, own, "
-    "team, unit, custom, related), filter, related, combine (or, and), owner, unit, conflicts, is_read_only, "
-    "sync_interval_minutes."
+    "A profile has: name, description, assigned, hierarchy, hierarchy_depth, principals, entity. An entity has: name, "
+    "columns, rows (all, own, team, unit, custom, related), filter, related, combine (or, and), owner, unit, "
+    "conflicts, is_read_only, sync_interval_minutes."
 )
 
 
@@ -44,6 +44,14 @@ class ConflictPolicy(StrEnum):
     SERVER = "server"
     DEVICE = "device"
     ASK = "ask"
+
+
+class Hierarchy(StrEnum):
+    """Which hierarchy lets users see what those below them own (Dataverse hierarchy security)."""
+
+    NONE = "none"
+    MANAGER = "manager"
+    POSITION = "position"
 
 
 class RelatedRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -106,6 +114,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     entity: tuple[ProfileItem, ...]
     description: str = ""
     assigned: Assigned = Assigned()
+    hierarchy: Hierarchy = Hierarchy.NONE
+    """For Dataverse; other sources say it in `principals`."""
+    hierarchy_depth: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
     principals: Principals | None = None
     """Where a source that is not Dataverse keeps its users, teams, units and roles."""
 

@@ -8,7 +8,7 @@ from satchel.access.dataverse import DATAVERSE_PRINCIPALS, dataverse_principals
 from satchel.access.filters import compile_filter
 from satchel.access.parts import Ownership, bind, value_part
 from satchel.access.paths import find_attribute, find_entity, find_path
-from satchel.access.profiles import Combine, Profile, ProfileItem, RelatedRule, RowScope
+from satchel.access.profiles import Combine, Hierarchy, Profile, ProfileItem, RelatedRule, RowScope
 from satchel.errors import ProfileInvalid
 from satchel.model.client_model import ClientAttribute, ClientEntity, ClientModel
 from satchel.model.condition import (
@@ -215,7 +215,7 @@ class _Compiler:
             raise ProfileInvalid("The profiles say different things of principals.", hint="Say it in one of them.")
         if not stated and not self._is_dataverse:
             return None
-        principals = stated[0] if stated else dataverse_principals(self._metadata)
+        principals = stated[0] if stated else dataverse_principals(self._metadata, *self._hierarchy())
         for entity, attributes in _principal_attributes(principals).items():
             found = find_entity(self._metadata, entity)
             for attribute in attributes:
@@ -223,6 +223,12 @@ class _Compiler:
         if len(find_entity(self._metadata, principals.user).key) != 1:
             raise ProfileInvalid(f"The user entity {principals.user!r} has a composite key.")
         return principals
+
+    def _hierarchy(self) -> tuple[Hierarchy, int]:
+        stated = {(p.hierarchy, p.hierarchy_depth) for p in self._profiles if p.hierarchy is not Hierarchy.NONE}
+        if len(stated) > 1:
+            raise ProfileInvalid("The profiles say different things of the hierarchy.", hint="Say it alike in all.")
+        return next(iter(stated), (Hierarchy.NONE, 1))
 
     def _privileges(self) -> dict[str, str]:
         """The privilege to read each entity that security decides on."""

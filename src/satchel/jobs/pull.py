@@ -71,18 +71,20 @@ async def _read_changes(work: OrganizationWork, entity: Entity, stored: StoredWa
     version = stored.version
     async for page in work.source.changes(entity, stored.watermark, work.page_size):
         async with work.staging.transaction() as connection:
-            changed, head = await _apply(connection, entity, page)
+            changed, head = await apply_page(connection, entity, page)
             version = await advance(connection, entity.name, page.watermark, version=version, is_last=page.is_last)
         await _count(work, entity, pulled, page, changed, head)
 
 
-async def _apply(connection: Connection, entity: Entity, page: Page) -> tuple[int, Head | None]:
+async def apply_page(connection: Connection, entity: Entity, page: Page) -> tuple[int, Head | None]:
     """Stage a page and assign its rows; returns how many changed, and the new head if there is one.
 
     Order: rows, members, ops and head in the caller's transaction. The write lock is taken after the rows are decoded,
     so that other entities' pages are decoded meanwhile.
     """
     scopes = await read_scopes(connection)
+    if scopes.maintained.entity_by_name.get(entity.name) != entity:
+        raise PullOvertaken(entity=entity.name)  # asked for before the entity got other attributes
     watched = scopes.maintained.watched.get(entity.name, ())
     await begin_changes(connection)
     changed = await stage_rows(connection, entity, page.rows, watched) if page.row_count else 0
@@ -143,5 +145,5 @@ async def _settle_keys(work: OrganizationWork, entity: Entity, keys: Sequence[Ke
     """Stage those of these rows that the source has, remove the others."""
     page = await work.source.rows(entity, keys)
     async with work.staging.transaction() as connection:
-        changed, head = await _apply(connection, entity, page)
+        changed, head = await apply_page(connection, entity, page)
     await _count(work, entity, pulled, page, changed, head)
