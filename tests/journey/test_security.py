@@ -169,12 +169,21 @@ def test_every_change_of_security_reaches_the_devices(devices: list[Device], sou
     source.send("PATCH", f"accounts({own})", json={"ownerid@odata.bind": f"/systemusers({other})"})
     settle(device, source)
 
-    units = [unit["businessunitid"] for unit in source.rows("businessunits")]
-    source.send("PATCH", f"systemusers({user})", json={"businessunitid@odata.bind": f"/businessunits({units[-1]})"})
-    moved = settle(device, source)
-    assert moved["account"] != before["account"]
+    own_roles = [r for r in source.rows("systemuserrolescollection") if r["systemuserid"] == user]
+    here = {r["roleid"] for r in own_roles}
+    elsewhere = [
+        r["roleid"] for r in source.rows("roles") if r["name"] == "Service Manager" and r["roleid"] not in here
+    ]
+    tie = {"systemuserid": user, "roleid": elsewhere[-1], "systemuserroleid": str(uuid.uuid4())}
+    source.send("POST", "systemuserrolescollection", json=tie)
+    assert settle(device, source)["account"] > before["account"] - {own}
+    source.send("DELETE", f"systemuserrolescollection({tie['systemuserroleid']})")
+    settle(device, source)
 
-    role = next(r["roleid"] for r in source.rows("roles") if r["name"] == "Field Technician")
+    # The units' copies of a role have the privileges of the one they are copies of.
+    technician = [r for r in source.rows("roles") if r["name"] == "Field Technician"]
+    role = next(r["roleid"] for r in technician if r["_parentrootroleid_value"] is None)
+    assert len(technician) > 1
     read = next(p["privilegeid"] for p in source.rows("privileges") if p["name"] == "prvReadAccount")
     (granted,) = [r for r in source.rows("roleprivilegescollection") if (r["roleid"], r["privilegeid"]) == (role, read)]
     source.send("PATCH", f"roleprivilegescollection({granted['roleprivilegeid']})", json={"privilegedepthmask": 8})

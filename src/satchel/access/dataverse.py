@@ -31,9 +31,17 @@ DATAVERSE_PRINCIPALS = Principals(
         depth="privilegedepthmask",
         privilege_entity="privilege",
         privilege_name="name",
+        unit="businessunitid",
+        root="parentrootroleid",
         inherits="isinherited",
     ),
-    shares=Shares(entity="principalobjectaccess", row="objectid", principal="principalid", rights="accessrightsmask"),
+    shares=Shares(
+        entity="principalobjectaccess",
+        row="objectid",
+        principal="principalid",
+        rights="accessrightsmask",
+        inherited_rights="inheritedaccessrightsmask",
+    ),
     columns=ColumnSecurity(
         permissions="fieldpermission",
         profile="fieldsecurityprofileid",
@@ -54,6 +62,7 @@ def dataverse_principals(metadata: Metadata, hierarchy: Hierarchy, depth: int) -
     principals = DATAVERSE_PRINCIPALS
     if principals.shares and principals.shares.entity not in known:
         principals = msgspec.structs.replace(principals, shares=None)
+    principals = _without_missing(principals, metadata)
     columns = principals.columns
     if columns and not {columns.permissions, columns.of_users.entity} <= known.keys():
         principals = msgspec.structs.replace(principals, columns=None)
@@ -63,3 +72,18 @@ def dataverse_principals(metadata: Metadata, hierarchy: Hierarchy, depth: int) -
         case Hierarchy.POSITION:
             return msgspec.structs.replace(principals, hierarchy_depth=depth, **POSITION_HIERARCHY)
     return principals
+
+
+def _without_missing(principals: Principals, metadata: Metadata) -> Principals:
+    """Without columns that only some services have."""
+    roles, shares = principals.roles, principals.shares
+    if roles and not _has(metadata, roles.entity, roles.root):
+        roles = msgspec.structs.replace(roles, root=None)
+    if shares and not _has(metadata, shares.entity, shares.inherited_rights):
+        shares = msgspec.structs.replace(shares, inherited_rights=None)
+    return msgspec.structs.replace(principals, roles=roles, shares=shares)
+
+
+def _has(metadata: Metadata, entity: str, attribute: str | None) -> bool:
+    known = metadata.entity_by_name.get(entity)
+    return known is not None and attribute in known.attribute_by_name

@@ -28,7 +28,16 @@ from satchel.model.condition import (
 )
 from satchel.model.metadata import Attribute, Entity, Metadata
 from satchel.model.metadata import Ownership as OwnershipType
-from satchel.model.scope import Binding, Part, PartKind, Principals, ProfileAssignment, Scope, reached_attributes
+from satchel.model.scope import (
+    Binding,
+    Part,
+    PartKind,
+    Principals,
+    ProfileAssignment,
+    Scope,
+    Shares,
+    reached_attributes,
+)
 
 DATAVERSE = "dataverse"
 
@@ -278,7 +287,7 @@ class _Compiler:
             name,
             value_part(item.owner) if is_owned else None,
             value_part(unit) if unit and principals.unit else None,
-            _shares_part(shares.entity, shares.row, shares.principal, shares.rights) if shares and is_owned else None,
+            _shares_part(shares) if shares and is_owned else None,
         )
 
     # Columns
@@ -331,11 +340,12 @@ def _assignment(profile: Profile) -> ProfileAssignment:
     return ProfileAssignment(profile.name, assigned.users, assigned.teams, assigned.roles)
 
 
-def _shares_part(entity: str, row: str, principal: str, rights: str | None) -> Part:
+def _shares_part(shares: Shares) -> Part:
     """The users and teams a row is shared with. The right to read is the lowest bit: odd masks have it."""
-    term = None if rights is None else Comparison(Place(rights), Operator.HAS_BIT, ("1",))
-    path = (Step(entity, row, is_backward=True),)
-    return Part(PartKind.VALUES, Place(principal), term, path)
+    rights = [name for name in (shares.rights, shares.inherited_rights) if name]
+    term = either(*(Comparison(Place(name), Operator.HAS_BIT, ("1",)) for name in rights)) if rights else None
+    path = (Step(shares.entity, shares.row, is_backward=True),)
+    return Part(PartKind.VALUES, Place(shares.principal), term, path)
 
 
 def _user_attributes(bindings: Iterable[Binding]) -> set[str]:
@@ -370,12 +380,12 @@ def _principal_attributes(principals: Principals) -> Mapping[str, set[str]]:
     roles, shares, columns = principals.roles, principals.shares, principals.columns
     links = [principals.membership]
     if roles:
-        need(roles.entity, roles.name, roles.inherits, roles.unit)
+        need(roles.entity, roles.name, roles.inherits, roles.unit, roles.root)
         need(roles.privileges.entity, roles.depth)
         need(roles.privilege_entity, roles.privilege_name)
         links += [roles.of_users, roles.of_teams, roles.privileges]
     if shares:
-        need(shares.entity, shares.row, shares.principal, shares.rights)
+        need(shares.entity, shares.row, shares.principal, shares.rights, shares.inherited_rights)
     if columns:
         need(columns.permissions, columns.profile, columns.entity, columns.attribute, columns.can_read)
         links += [columns.of_users, columns.of_teams]

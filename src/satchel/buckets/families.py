@@ -51,6 +51,17 @@ async def retire_families(connection: Connection, kept: Iterable[Family]) -> Non
             await connection.execute(_SQL["retire"], {"id": standing.id})
 
 
+async def try_publishing(connection: Connection) -> bool:
+    """Be the only one that fills families of this database, until `end_publishing` or the connection's end."""
+    row = await (await connection.execute(_SQL["try_publishing"])).fetchone()
+    return bool(row and row[0])
+
+
+async def end_publishing(connection: Connection) -> None:
+    """Let others fill families."""
+    await connection.execute(_SQL["end_publishing"])
+
+
 async def set_ready(connection: Connection, family_id: int) -> None:
     """Note that the family is filled."""
     await connection.execute(_SQL["set_ready"], {"id": family_id})

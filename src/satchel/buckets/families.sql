@@ -15,3 +15,9 @@ update satchel.family set state = 'retired', name = name || '/' || id where id =
 
 -- set_position --
 update satchel.family set position = %(position)s where id = %(id)s
+
+-- try_publishing --
+select pg_try_advisory_lock(7274312)
+
+-- end_publishing --
+select pg_advisory_unlock(7274312)

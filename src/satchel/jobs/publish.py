@@ -15,12 +15,14 @@ from satchel.buckets.assign import assign_family, lock_head, raise_binding, set_
 from satchel.buckets.changed import begin_changes, take_chunk
 from satchel.buckets.families import (
     StandingFamily,
+    end_publishing,
     family_ids,
     make_families,
     retire_families,
     set_position,
     set_ready,
     standing_families,
+    try_publishing,
 )
 from satchel.database.pool import Connection
 from satchel.jobs.organization import OrganizationWork
@@ -85,6 +87,16 @@ async def bring_into_force(work: OrganizationWork) -> bool:
 
     Errors: RetryLater. Called again after every pull while a scope is in preparation.
     """
+    async with work.staging.connection() as guard:
+        if not await try_publishing(guard):
+            return False  # somebody else is at it; the next pull looks again
+        try:
+            return await _fill_and_switch(work)
+        finally:
+            await end_publishing(guard)
+
+
+async def _fill_and_switch(work: OrganizationWork) -> bool:
     async with work.staging.connection() as connection:
         scopes = await read_scopes(connection)
         waiting = await being_read(connection, _changed_entities(scopes))

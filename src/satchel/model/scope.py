@@ -108,6 +108,8 @@ class Roles(msgspec.Struct, frozen=True, kw_only=True):
     privilege_entity: str | None = None
     """None: `privileges` names the entity itself that may be read."""
     privilege_name: str | None = None
+    root: str | None = None
+    """Attribute of a role: the role it is a unit's copy of, whose privileges it has (Dataverse `parentrootroleid`)."""
     inherits: str | None = None
     """Attribute of a role: 1 where a team's members have its basic privileges for rows of their own."""
     unit: str | None = None
@@ -122,6 +124,8 @@ class Shares(msgspec.Struct, frozen=True, kw_only=True):
     principal: str
     rights: str | None = None
     """Bit 1 is the right to read; None: every share is."""
+    inherited_rights: str | None = None
+    """The same, from a share of a parent row."""
 
 
 class ColumnSecurity(msgspec.Struct, frozen=True, kw_only=True):

@@ -82,6 +82,7 @@ class _Role(msgspec.Struct, frozen=True):
     name: str | None
     unit: str | None
     inherits: bool
+    root: str | None
 
 
 class _Reader:
@@ -161,7 +162,7 @@ class _Reader:
 
     async def _roles_of(self, roles: Roles, link: Membership, principals: Sequence[str]) -> list[_Role]:
         statement = sql.SQL(
-            "select distinct {principal}::text, {role}::text, {name}, {unit}, {inherits}"
+            "select distinct {principal}::text, {role}::text, {name}, {unit}, {inherits}, {root}"
             " from {link} l join {roles} t on {key} = {role} and t._live"
             " where l._live and {principal}::text = any(%s)"
         ).format(
@@ -169,6 +170,7 @@ class _Reader:
             role=column(link.right, of="l"),
             name=_text(roles.name),
             unit=_text(roles.unit),
+            root=_text(roles.root),
             inherits=sql.SQL("coalesce({}, 0) = 1").format(column(roles.inherits, of="t"))
             if roles.inherits
             else sql.SQL("false"),
@@ -190,7 +192,8 @@ class _Reader:
         """What the roles let the user read, by entity."""
         if self._principals.roles is None:
             return {}
-        depths = await self._depths(self._principals.roles, sorted({role.id for role in held}), scope)
+        named = {each for role in held for each in (role.id, role.root) if each}
+        depths = await self._depths(self._principals.roles, sorted(named), scope)
         team_units = await self._team_units(teams)
         unit_of = {user_id: unit, **team_units}
         all_units = {role.unit or unit_of.get(role.principal) for role in held}
@@ -198,7 +201,7 @@ class _Reader:
         report_teams = await self.linked(self._principals.membership, reports)
         principals = _Reach(user_id, tuple(teams), (*reports, *report_teams), unit_of, below)
         return {
-            entity: _grants(principals, held, {role: depths.get((role, privilege), 0) for role in {r.id for r in held}})
+            entity: _grants(principals, held, {role.id: _depth(depths, role, privilege) for role in held})
             for entity, privilege in scope.privileges.items()
         }
 
@@ -273,6 +276,11 @@ class _Reach(msgspec.Struct, frozen=True):
     """Users below, and those users' teams."""
     unit_of: Mapping[str, str | None]
     below: Mapping[str, tuple[str, ...]]
+
+
+def _depth(depths: Mapping[tuple[str, str], int], role: _Role, privilege: str) -> int:
+    """A unit's copy of a role has the privileges of the role it is a copy of."""
+    return max(depths.get((role.id, privilege), 0), depths.get((role.root or "", privilege), 0))
 
 
 def _grants(reach: _Reach, held: Sequence[_Role], depths: Mapping[str, int]) -> Grants:

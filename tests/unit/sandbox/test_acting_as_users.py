@@ -13,7 +13,8 @@ def _give(service: Service, depth: int) -> str:
     store, owner = service.store, service.directory.users[-1]
     store.run("delete from systemuserroles where systemuserid = ?", (owner.id,))
     store.run("delete from teammembership where systemuserid = ?", (owner.id,))
-    store.run("insert into role (roleid, name) values ('r', 'Test')")
+    store.run("delete from principalobjectaccess where principalid = ?", (owner.id,))
+    store.run("insert into role (roleid, name, businessunitid) values ('r', 'Test', ?)", (owner.unit,))
     store.run("insert into systemuserroles (systemuserroleid, systemuserid, roleid) values ('sr', ?, 'r')", (owner.id,))
     for name in ("prvReadAccount", "prvWriteAccount", "prvCreateAccount"):
         privilege = store.value("select privilegeid from privilege where name = ?", (name,))

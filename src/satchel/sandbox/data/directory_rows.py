@@ -179,7 +179,14 @@ def _security(store: Store, chance: random.Random, root: str, users: list[Row], 
     store.load(PRIVILEGE, privileges)
     by_name = {row["name"]: row["privilegeid"] for row in privileges}
     roles = {name: new_guid(chance) for name in ("System Administrator", "Service Manager", "Field Technician")}
-    made = [{"roleid": key, "name": name, "businessunitid": root, "isinherited": 1} for name, key in roles.items()]
+    units = {owner["businessunitid"] for owner in (*users, *teams)} - {root}
+    copies = {(name, unit): new_guid(chance) for unit in sorted(units) for name in roles}
+    copies |= {(name, root): key for name, key in roles.items()}
+    made = [
+        {"roleid": key, "name": name, "businessunitid": unit, "isinherited": 1,
+         "parentrootroleid": roles[name] if unit != root else None}
+        for (name, unit), key in copies.items()
+    ]  # fmt: skip
     store.load(ROLE, [{**row, **trail} for row in made])
     grants = []
     for role, key in roles.items():
@@ -193,9 +200,13 @@ def _security(store: Store, chance: random.Random, root: str, users: list[Row], 
     held = []
     for place, user in enumerate(users):
         role = "System Administrator" if place < _FIRST_FIELD_USER else user["title"]
-        held.append({"systemuserid": user["systemuserid"], "roleid": roles[role]})
+        held.append({"systemuserid": user["systemuserid"], "roleid": copies[role, user["businessunitid"]]})
     store.load(SYSTEM_USER_ROLES, [{"systemuserroleid": new_guid(chance), **row} for row in held])
-    theirs = [{"teamid": t["teamid"], "roleid": roles["Field Technician"]} for t in teams if t["teamtype"] == 0]
+    theirs = [
+        {"teamid": team["teamid"], "roleid": copies["Field Technician", team["businessunitid"]]}
+        for team in teams
+        if team["teamtype"] == 0
+    ]
     store.load(TEAM_ROLES, [{"teamroleid": new_guid(chance), **row} for row in theirs])
 
 

@@ -35,7 +35,8 @@ def make_shares(
             shares.append({
                 "principalobjectaccessid": new_guid(chance), "principalid": principal.id,
                 "principaltypecode": principal.type, "objectid": row, "objecttypecode": entity.name,
-                "accessrightsmask": chance.choice((READ, READ | WRITE)),
+                "accessrightsmask": chance.choice((0, READ, READ | WRITE)),
+                "inheritedaccessrightsmask": chance.choice((0, READ)),
             })  # fmt: skip
     store.load(PRINCIPAL_OBJECT_ACCESS, shares)
     by_name = {entity.name: rows for entity, rows in keys.items()}

@@ -14,25 +14,27 @@ from satchel.sandbox.schema.kinds import Entity
 
 LOCAL, DEEP, GLOBAL = 2, 4, 8
 _HELD = """
-select h.principal, h.unit, max(p.privilegedepthmask), max(h.inherits) from (
-    select s.systemuserid as principal, s.businessunitid as unit, r.roleid, 0 as inherits
-    from systemuser s join systemuserroles r on r.systemuserid = s.systemuserid where s.systemuserid = ?2
+select h.principal, c.businessunitid, max(p.privilegedepthmask), max(h.is_team and c.isinherited) from (
+    select systemuserid as principal, roleid, 0 as is_team from systemuserroles where systemuserid = ?2
     union
-    select t.teamid, t.businessunitid, r.roleid, o.isinherited
-    from teammembership m join team t on t.teamid = m.teamid join teamroles r on r.teamid = t.teamid
-    join role o on o.roleid = r.roleid where m.systemuserid = ?2
-) h join roleprivileges p on p.roleid = h.roleid join privilege v on v.privilegeid = p.privilegeid
-where v.name = ?1 group by h.principal, h.unit, h.roleid
+    select r.teamid, r.roleid, 1 from teammembership m join teamroles r on r.teamid = m.teamid where m.systemuserid = ?2
+) h
+join role c on c.roleid = h.roleid
+join roleprivileges p on p.roleid = coalesce(c.parentrootroleid, c.roleid)
+join privilege v on v.privilegeid = p.privilegeid
+where v.name = ?1 group by h.principal, h.roleid
 """
-"""For each principal of a user (the user, each team) and each of its roles: unit, depth, whether members inherit it."""
+"""For each role of a user and of their teams: who has it, its unit, its depth, whether members inherit it."""
 _SUBTREE = """
 t.owningbusinessunit in (with recursive unit(id) as (
     select ? union select b.businessunitid from businessunit b join unit u on b.parentbusinessunitid = u.id)
     select id from unit)
 """
 _SHARED = """
-t."{key}" in (select objectid from principalobjectaccess where accessrightsmask & 1 and (principalid = ?
-    or principalid in (select teamid from teammembership where systemuserid = ?)))
+t."{key}" in (
+    select objectid from principalobjectaccess
+    where (accessrightsmask | ifnull(inheritedaccessrightsmask, 0)) & 1
+      and (principalid = ? or principalid in (select teamid from teammembership where systemuserid = ?)))
 """
 
 

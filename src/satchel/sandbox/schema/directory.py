@@ -114,6 +114,7 @@ ROLE = Entity(
         key("roleid", "Role"),
         text("name", "Name", 100, required=True),
         integer("isinherited", "Member's privilege inheritance", 0, 1),
+        lookup("parentrootroleid", "Parent Root Role", "role"),
         lookup("businessunitid", "Business Unit", "businessunit"),
         *trail(),
     ),

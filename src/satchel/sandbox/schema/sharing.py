@@ -27,6 +27,7 @@ PRINCIPAL_OBJECT_ACCESS = Entity(
         guid("objectid", "Object"),
         text("objecttypecode", "Object Type", 64),
         integer("accessrightsmask", "Access Rights"),
+        integer("inheritedaccessrightsmask", "Inherited Access Rights"),
         version(),
     ),
 )
