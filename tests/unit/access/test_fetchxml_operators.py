@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from satchel.access.fetchxml import fetchxml_to_filter
-from satchel.model.metadata import AttributeType
+from satchel.access.filters import compile_filter
+from satchel.model.metadata import Attribute, AttributeType, Entity, Metadata
 
 ME = "6f1b2c3d-0000-4000-8000-00000000000a"
 TYPES = {
@@ -18,6 +19,19 @@ TYPES = {
     "createdon": AttributeType.DATETIME,
     "openedon": AttributeType.DATE,
 }
+
+METADATA = Metadata(
+    (
+        Entity(
+            name="account", set_name="accounts", key=("accountid",),
+            attributes=tuple(
+                Attribute(name=name, wire_name=name, type=kind)
+                for name, kind in {**TYPES, "accountid": AttributeType.GUID,
+                                   "owningbusinessunit": AttributeType.GUID}.items()
+            ),
+        ),
+    )
+)  # fmt: skip
 
 
 def converted(condition: str) -> str:
@@ -99,6 +113,8 @@ def test_an_operator_is_written_in_the_filters_language(
     given = "" if value is None else f'value="{value}"'
 
     assert converted(f'<condition attribute="{attribute}" operator="{operator}" {given}/>') == expected
+    if attribute != "unknown":
+        compile_filter(expected, METADATA, METADATA.entities[0], user=None, ignores_case=True)
 
 
 def test_lists_of_values() -> None:
