@@ -91,6 +91,13 @@ def test_a_user_who_is_disabled_or_moved_loses_what_is_not_theirs(device: Device
     user = source.users[0]["id"]
     units = [unit["businessunitid"] for unit in source.rows("businessunits")]
     source.send("PATCH", f"systemusers({user})", json={"businessunitid@odata.bind": f"/businessunits({units[1]})"})
+    (tie,) = [r for r in source.rows("systemuserrolescollection") if r["systemuserid"] == user]
+    there = next(
+        role["roleid"]
+        for role in source.rows("roles")
+        if role["name"] == "Field Technician" and role["_businessunitid_value"] == units[1]
+    )  # a role counts from its own unit, so the user gets the new unit's copy
+    source.send("PATCH", f"systemuserrolescollection({tie['systemuserroleid']})", json={"roleid": there})
     converge(device, source)
     teams = [m for m in source.rows("teammemberships") if m["systemuserid"] == user]
     source.send("DELETE", f"teammemberships({teams[0]['teammembershipid']})")

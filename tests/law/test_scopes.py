@@ -108,6 +108,9 @@ FILTERS: dict[str, list[tuple[str, Any]]] = {
         ("watch.contact/account/any(a: a/owner eq @me)",
          lambda o, u, x: any(a["owner"] == u for w in pointing(o, "watch", "contact", x)
                              for a in found(o, "account", [w["account"]]))),
+        ("task.contact/any(t: t/owner eq @me and t/due ge now())",
+         lambda o, u, x: any(t["owner"] == u and t["due"] is not None and at(t["due"]) >= o.now
+                             for t in pointing(o, "task", "contact", x))),
         ("due ne null and status ne 1", lambda o, u, x: x["due"] is not None and x["status"] != 1),
     ],
     "task": [

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from satchel.access.dataverse import DATAVERSE_PRINCIPALS, dataverse_principals
-from satchel.access.filters import compile_filter
+from satchel.access.filters.paths import find_attribute, find_entity, find_path
+from satchel.access.filters.typing import compile_filter
 from satchel.access.parts import Ownership, bind, value_part
-from satchel.access.paths import find_attribute, find_entity, find_path
 from satchel.access.profiles import Combine, Hierarchy, Profile, ProfileItem, RelatedRule, RowScope
 from satchel.errors import ProfileInvalid
 from satchel.model.client_model import ClientAttribute, ClientEntity, ClientModel

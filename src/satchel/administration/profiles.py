@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from satchel.access.dataverse_profile import import_profile as convert_profile
+from satchel.access.dynamics.profile import import_profile as convert_profile
 from satchel.access.profiles import parse_profile
 from satchel.administration.preview import Preview, preview_scope
 from satchel.assembly import Rooms

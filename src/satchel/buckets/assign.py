@@ -29,7 +29,7 @@ with keyed as materialized (
     where c.entity = {entity}{where}
 ),
 wanted as materialized (
-    select distinct k.row_id, k.is_content, k.key, md5(array_to_string(k.key, chr(30), chr(29)))::uuid as digest
+    select distinct k.row_id, k.is_content, k.key, md5(k.key::text)::uuid as digest
     from keyed k
 ),
 made as (

@@ -50,7 +50,10 @@ class Expressions:
         if part.kind is PartKind.VALUE:
             return self._at(part.place, entity, alias, lambda value, _: sql.SQL("{}::text").format(value))
         tables, end, last = self.path(part.path, entity, alias)
-        value = self._at(part.place, end, last, lambda value, _: sql.SQL("{}::text").format(value))
+        # Without the separator, so that no value can pass for several.
+        value = self._at(
+            part.place, end, last, lambda value, _: sql.SQL("replace({}::text, chr(31), '')").format(value)
+        )
         term = sql.SQL("true") if part.term is None else self.condition(part.term, end, last)
         return sql.SQL(
             "(select string_agg(distinct v.value, {separator} order by v.value)"

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from satchel.access.filters import compile_filter
+from satchel.access.filters.typing import compile_filter
 from satchel.buckets.expressions import Expressions
 from satchel.errors import ProfileInvalid
 from satchel.model.condition import Condition, is_static

@@ -10,7 +10,7 @@ update satchel.head set scope = case when scope in ('', '{}') then '{}' end;
 alter table satchel.bucket drop constraint bucket_family_key_key;
 alter table satchel.bucket alter column key type text[] using array[key];
 alter table satchel.bucket add column digest uuid;       -- of the key, which may be longer than an index takes
-update satchel.bucket set digest = md5(array_to_string(key, chr(30), chr(29)))::uuid;
+update satchel.bucket set digest = md5(key::text)::uuid;
 alter table satchel.bucket alter column digest set not null, add unique (family, digest);
 
 -- Op at which the row's content, not only its place, last changed: who has the row by another bucket needs no more.

@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from satchel.access.dataverse_relations import NAME, Relationships, Row, entity_of, id_of, text_of
-from satchel.access.fetchxml import fetchxml_to_filter
-from satchel.access.fetchxml_links import LookupTarget, TypeOf
-from satchel.access.profile_toml import Value, profile_toml
+from satchel.access.dynamics.fetchxml import fetchxml_to_filter
+from satchel.access.dynamics.fetchxml_links import LookupTarget, TypeOf
+from satchel.access.dynamics.profile_toml import Value, profile_toml
+from satchel.access.dynamics.relations import NAME, Relationships, Row, entity_of, id_of, text_of
 from satchel.errors import ProfileInvalid
 
 _RELATED_ONLY, _ALL, _OTHER, _CUSTOM = range(4)  # recorddistributioncriteria

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
-from satchel.access.fetchxml_tree import refused
+from satchel.access.dynamics.fetchxml_tree import refused
 from satchel.model.metadata import AttributeType
 
 GUID = re.compile(r"\{?([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})\}?", re.ASCII)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from satchel.access.fetchxml_links import LookupTarget, lookup_step, targets
+from satchel.access.dynamics.fetchxml_links import LookupTarget, lookup_step, targets
 
 Row = Mapping[str, object]
 """A row as the Web API gives it."""

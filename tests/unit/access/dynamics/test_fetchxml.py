@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from satchel.access.fetchxml import FetchFilter, fetchxml_to_filter
+from satchel.access.dynamics.fetchxml import FetchFilter, fetchxml_to_filter
 from satchel.errors import ProfileInvalid
 from satchel.model.metadata import AttributeType
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from satchel.access.dataverse_profile import import_profile
-from satchel.access.dataverse_relations import Row
+from satchel.access.dynamics.profile import import_profile
+from satchel.access.dynamics.relations import Row
 from satchel.errors import ProfileInvalid
 from satchel.model.metadata import AttributeType
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from satchel.access.fetchxml_links import (
+from satchel.access.dynamics.fetchxml_links import (
     INNER,
     MAX_LINKS,
     LookupTarget,
@@ -19,8 +19,8 @@ from satchel.access.fetchxml_links import (
     link_type,
     name_of,
 )
-from satchel.access.fetchxml_operators import Condition, condition_text
-from satchel.access.fetchxml_tree import Node, read_tree, refused
+from satchel.access.dynamics.fetchxml_operators import Condition, condition_text
+from satchel.access.dynamics.fetchxml_tree import Node, read_tree, refused
 from satchel.errors import ProfileInvalid
 
 MAX_FILTER_LEVELS = 3

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from satchel.access.fetchxml import fetchxml_to_filter
-from satchel.access.filters import compile_filter
+from satchel.access.dynamics.fetchxml import fetchxml_to_filter
+from satchel.access.filters.typing import compile_filter
 from satchel.model.metadata import Attribute, AttributeType, Entity, Metadata
 
 ME = "6f1b2c3d-0000-4000-8000-00000000000a"

@@ -11,8 +11,8 @@ from decimal import Decimal, InvalidOperation
 from typing import TypeVar
 from uuid import UUID
 
-from satchel.access.paths import check_length, find_attribute, find_path
-from satchel.access.syntax import (
+from satchel.access.filters.paths import check_length, find_attribute, find_path
+from satchel.access.filters.syntax import (
     Any,
     Compared,
     Joined,

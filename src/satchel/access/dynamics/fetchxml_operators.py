@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
-from satchel.access.fetchxml_hints import hint_for
-from satchel.access.fetchxml_tree import refused
-from satchel.access.fetchxml_values import NOTE_UTC, TEXTS, Notes, day, literal, midnight, next_day, quoted
+from satchel.access.dynamics.fetchxml_hints import hint_for
+from satchel.access.dynamics.fetchxml_tree import refused
+from satchel.access.dynamics.fetchxml_values import NOTE_UTC, TEXTS, Notes, day, literal, midnight, next_day, quoted
 from satchel.model.metadata import AttributeType
 
 MAX_VALUES = 2_000

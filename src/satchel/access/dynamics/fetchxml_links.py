@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from satchel.access.fetchxml_tree import Node, refused
+from satchel.access.dynamics.fetchxml_tree import Node, refused
 from satchel.model.metadata import AttributeType
 
 LookupTarget = Callable[[str, str], str | tuple[str, ...] | None]

@@ -1,0 +1,1 @@
+"""Mobile offline profiles of Dynamics 365 and their FetchXML, turned into profiles of our own. Pure."""

@@ -1,0 +1,1 @@
+"""Custom filters: text, syntax tree, typed condition. Pure."""
