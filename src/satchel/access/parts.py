@@ -83,8 +83,9 @@ class _Keys:
                 return join(*parts, *([self.residual(join(*static))] if static else []))
             case Opposite(inner):
                 return opposite(self.residual(inner))
-            case UserComparison(place, operator, parameter):
-                return PartUser(self._place(Part(PartKind.VALUE, place)), operator, parameter)
+            case UserComparison(place, operator, parameter, ignores_case):
+                part = Part(PartKind.VALUE, place, ignores_case=ignores_case)
+                return PartUser(self._place(part), operator, parameter)
             case Exists():
                 return self._exists(term)
             case Granted():
@@ -96,7 +97,7 @@ class _Keys:
     def _exists(self, term: Exists) -> Condition:
         own = next(leaf for leaf in leaves(term.term) if isinstance(leaf, UserComparison))
         rest = every(*(leaf for leaf in leaves(term.term) if leaf != own)) if term.term != own else ALWAYS
-        part = Part(PartKind.VALUES, own.place, None if rest == ALWAYS else rest, term.path)
+        part = Part(PartKind.VALUES, own.place, None if rest == ALWAYS else rest, term.path, own.ignores_case)
         return PartUser(self._place(part), Operator.IN, own.parameter)
 
     def _granted(self) -> Condition:

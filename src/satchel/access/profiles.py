@@ -12,6 +12,7 @@ from satchel.errors import ProfileInvalid
 from satchel.model.scope import Principals
 
 MAX_PROFILE_BYTES = 1024 * 1024
+MAX_NAME = 200
 _HINT = (
     "A profile has: name, description, assigned, hierarchy, hierarchy_depth, principals, entity. An entity has: name, "
     "columns, rows (all, own, team, unit, custom, related), filter, related, combine (or, and), owner, unit, "
@@ -66,8 +67,8 @@ class ProfileItem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """One entity of a profile."""
 
     name: str
-    columns: tuple[str, ...] = ()
-    """Attributes that go offline; empty: all."""
+    columns: tuple[str, ...] | None = None
+    """Attributes that go offline; None: all."""
     rows: tuple[RowScope, ...] | None = None
     """A row goes offline when one of these holds; not given: own, or custom or related where those are given."""
     filter: str | None = None
@@ -99,7 +100,7 @@ class ProfileItem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Assigned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who takes part; all empty: everyone."""
+    """Who takes part: whoever is named in one of these."""
 
     users: tuple[str, ...] = ()
     teams: tuple[str, ...] = ()
@@ -113,7 +114,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     name: str
     entity: tuple[ProfileItem, ...]
     description: str = ""
-    assigned: Assigned = Assigned()
+    assigned: Assigned | None = None
+    """None: everyone takes part."""
     hierarchy: Hierarchy = Hierarchy.NONE
     """For Dataverse; other sources say it in `principals`."""
     hierarchy_depth: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
@@ -129,6 +131,7 @@ def parse_profile(text: str) -> Profile:
         profile = msgspec.convert(_read(text), Profile)
     except msgspec.ValidationError as error:
         raise ProfileInvalid(f"The profile is not usable: {error}", hint=_HINT) from error
+    _check_name(profile)
     if not profile.entity:
         raise ProfileInvalid("The profile offers no entity.", hint="Add at least one [[entity]] with a name.")
     names = [item.name for item in profile.entity]
@@ -143,14 +146,28 @@ def parse_profile(text: str) -> Profile:
 def _read(text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, ValueError, OverflowError) as error:
         raise ProfileInvalid(f"The profile is not valid TOML: {error}") from error
     except RecursionError as error:
         raise ProfileInvalid("The profile is nested too deep.") from error
 
 
+def _check_name(profile: Profile) -> None:
+    if not profile.name.strip() or len(profile.name) > MAX_NAME or any(ord(each) < 32 for each in profile.name):
+        raise ProfileInvalid(
+            "The profile's name cannot be used.", hint=f"Use up to {MAX_NAME} characters, without control characters."
+        )
+    assigned = profile.assigned
+    if assigned is not None and not (assigned.users or assigned.teams or assigned.roles):
+        raise ProfileInvalid("[assigned] names nobody.", hint="Name users, teams or roles; leave it out for everyone.")
+
+
 def _check_item(item: ProfileItem) -> None:
     named = item.rows or ()
+    if item.columns is not None and not item.columns:
+        raise ProfileInvalid(f"{item.name}: columns is empty.", hint="Name some; leave it out for all.")
+    if item.filter is not None and not item.filter.strip():
+        raise ProfileInvalid(f"{item.name}: the filter is empty.", hint="Leave it out.")
     if RowScope.CUSTOM in named and item.filter is None:
         raise ProfileInvalid(f'{item.name}: rows names "custom", and there is no filter.', hint='Add filter = "...".')
     if RowScope.RELATED in named and not item.related:

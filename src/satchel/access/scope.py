@@ -26,7 +26,7 @@ from satchel.model.condition import (
     every,
     leaves,
 )
-from satchel.model.metadata import Attribute, Entity, Metadata
+from satchel.model.metadata import Attribute, AttributeType, Entity, Metadata
 from satchel.model.metadata import Ownership as OwnershipType
 from satchel.model.scope import (
     Binding,
@@ -70,6 +70,8 @@ class _Compiler:
             for item in profile.entity:
                 find_entity(metadata, item.name)
                 self._items.setdefault(item.name, []).append((profile, item))
+        self._check_alike()
+        self._check_assigned()
 
     def scope(self) -> Scope:
         bindings = tuple(self._bindings())
@@ -81,7 +83,6 @@ class _Compiler:
         secured = {
             name: tuple(a.name for a in self._metadata.entity_by_name[name].attributes if a.is_secured)
             for name in self._items
-            if self._principals and self._principals.columns
         }
         parameters = sorted(_user_attributes(bindings))
         return Scope(
@@ -198,9 +199,27 @@ class _Compiler:
         assert item.filter is not None  # noqa: S101 - asked for only where there is one
         user = self._metadata.entity_by_name.get(self._principals.user) if self._principals else None
         try:
-            return compile_filter(item.filter, self._metadata, entity, user=user, ignores_case=self._is_dataverse)
+            return compile_filter(
+                item.filter,
+                self._metadata,
+                entity,
+                user=user,
+                ignores_case=self._is_dataverse,
+                missing=self._missing(),
+            )
         except ProfileInvalid as error:
             raise ProfileInvalid(f"{item.name}: {error.message}", hint=error.hint) from error
+
+    def _missing(self) -> frozenset[str]:
+        """Parameters of users of which nothing is known here."""
+        known = self._principals
+        has = {
+            "unit": known and known.user_unit,
+            "units": known and known.user_unit and known.unit_parent,
+            "teams": known and known.membership,
+            "reports": known and (known.user_manager or known.user_position),
+        }
+        return frozenset(name for name, found in has.items() if not found)
 
     def _by_word(self, entity: Entity, item: ProfileItem, word: RowScope) -> Condition:
         if word is RowScope.ALL:
@@ -229,9 +248,45 @@ class _Compiler:
             found = find_entity(self._metadata, entity)
             for attribute in attributes:
                 find_attribute(found, attribute)
+        self._check_kinds(principals)
         if len(find_entity(self._metadata, principals.user).key) != 1:
             raise ProfileInvalid(f"The user entity {principals.user!r} has a composite key.")
         return principals
+
+    def _check_kinds(self, principals: Principals) -> None:
+        """What is computed with must be a number, what is asked for a truth. Errors: ProfileInvalid."""
+        roles, shares, columns = principals.roles, principals.shares, principals.columns
+        whole = {AttributeType.INTEGER, AttributeType.CHOICE, AttributeType.BIGINT}
+        wanted: list[tuple[str, str | None, set[AttributeType]]] = [
+            (principals.user, principals.user_disabled, {AttributeType.BOOLEAN})
+        ]
+        if roles:
+            wanted += [(roles.entity, roles.inherits, whole), (roles.privileges.entity, roles.depth, whole)]
+        if shares:
+            wanted += [(shares.entity, name, whole) for name in (shares.rights, shares.inherited_rights)]
+        if columns:
+            wanted.append((columns.permissions, columns.can_read, whole))
+        for entity, name, kinds in wanted:
+            kind = find_attribute(find_entity(self._metadata, entity), name).type if name else None
+            if kind is not None and kind not in kinds:
+                raise ProfileInvalid(f"[principals] {entity}.{name} is {kind}, not {' or '.join(sorted(kinds))}.")
+
+    def _check_alike(self) -> None:
+        """What belongs to an entity as a whole is said alike by all profiles. Errors: ProfileInvalid."""
+        for name, items in self._items.items():
+            for word in ("owner", "unit", "conflicts"):
+                if len({getattr(item, word) for _, item in items}) > 1:
+                    raise ProfileInvalid(f"{name}: the profiles say different things of {word}.", hint="Say it alike.")
+
+    def _check_assigned(self) -> None:
+        """Nobody can be meant by roles or teams of which nothing is known. Errors: ProfileInvalid."""
+        known = self._principals
+        for profile in self._profiles:
+            assigned = profile.assigned
+            if assigned and assigned.roles and not (known and known.roles):
+                raise ProfileInvalid(f"{profile.name}: assigned to roles, and nothing is known of roles.")
+            if assigned and assigned.teams and not (known and known.membership):
+                raise ProfileInvalid(f"{profile.name}: assigned to teams, and nothing is known of teams.")
 
     def _hierarchy(self) -> tuple[Hierarchy, int]:
         stated = {(p.hierarchy, p.hierarchy_depth) for p in self._profiles if p.hierarchy is not Hierarchy.NONE}
@@ -251,7 +306,7 @@ class _Compiler:
             entity = self._metadata.entity_by_name[name]
             if entity.read_privilege:
                 found[name] = entity.read_privilege
-            elif entity.ownership in {OwnershipType.USER, OwnershipType.BUSINESS}:
+            elif entity.ownership is not OwnershipType.NONE:
                 raise ProfileInvalid(
                     f"The source does not tell which privilege {name} needs, so nobody may take it offline.",
                     hint="The application user needs to read EntityDefinitions with their privileges.",
@@ -295,7 +350,7 @@ class _Compiler:
     def _offered(self, item: ProfileItem) -> list[str]:
         """The attributes a device gets: the key, the chosen ones, and what tells a polymorphic lookup's target."""
         entity = find_entity(self._metadata, item.name)
-        chosen = [find_attribute(entity, name) for name in item.columns] or list(entity.attributes)
+        chosen = [find_attribute(entity, name) for name in item.columns or ()] or list(entity.attributes)
         names = {a.name for a in chosen} | {a.type_attribute for a in chosen if a.type_attribute} | set(entity.key)
         return [a.name for a in entity.attributes if a.name in names]
 
@@ -337,6 +392,8 @@ def _is_limited(profile: Profile) -> bool:
 
 def _assignment(profile: Profile) -> ProfileAssignment:
     assigned = profile.assigned
+    if assigned is None:
+        return ProfileAssignment(profile.name)
     return ProfileAssignment(profile.name, assigned.users, assigned.teams, assigned.roles)
 
 

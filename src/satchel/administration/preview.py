@@ -13,12 +13,12 @@ from satchel.buckets.assign import assign_family
 from satchel.buckets.bound import bound_buckets
 from satchel.buckets.changed import begin_changes, take_chunk
 from satchel.buckets.decisions import in_path
-from satchel.buckets.families import family_ids, make_families, standing_families
+from satchel.buckets.families import make_temporary_family, standing_families
 from satchel.buckets.members import count_rows
 from satchel.database.pool import Connection, Database
 from satchel.errors import UserUnknown
 from satchel.model.ids import OpId
-from satchel.model.scope import Family, Scope
+from satchel.model.scope import Family, Scope, reached_attributes
 from satchel.model.user import User
 from satchel.staging.head import read_scopes
 from satchel.staging.principals import find_users, read_user
@@ -61,64 +61,90 @@ async def _preview(
     connection: Connection, scope: Scope, user_id: str | None, limit: int, warnings: list[str]
 ) -> Preview:
     standing_scope = (await read_scopes(connection)).maintained
-    countable = await _countable(connection, scope, warnings)
-    await _fill(connection, scope, countable)
-    users = await _users(connection, standing_scope, scope, user_id, limit)
-    ids = await family_ids(connection)
+    missing = await unstaged(connection, scope)
+    countable = _countable(scope, missing, warnings)
+    ids = await _fill(connection, scope, countable)
+    readable = _readable(standing_scope, scope, missing, warnings)
+    users = await _users(connection, readable, user_id, limit)
     counts: list[dict[str, int]] = []
     most_buckets = 0
     for user in users:
-        buckets = await bound_buckets(connection, scope, ids, user)
+        buckets = await bound_buckets(connection, scope, ids, user) if user.is_enabled else {}
         counts.append(await count_rows(connection, list(buckets)))
         most_buckets = max(most_buckets, len(buckets))
     entities = []
     for name in scope.client_model.entity_by_name:
         rows = sorted(count.get(name, 0) for count in counts) or [0]
-        size = await row_bytes(connection, scope.entity_by_name[name]) if rows[-1] else 0
+        staged = scope.entity_by_name[name]
+        known = frozenset(a.name for a in staged.attributes) - {each for entity, each in missing if entity == name}
+        size = await row_bytes(connection, staged.only(known)) if rows[-1] else 0
         entities.append(EntityPreview(name, rows[len(rows) // 2], rows[-1], round(rows[-1] * size)))
     warnings += _warnings(scope, countable, counts, most_buckets)
     warnings += await _unused(connection, countable, ids)
     return Preview(len(users), entities, most_buckets, warnings)
 
 
-async def _countable(connection: Connection, scope: Scope, warnings: list[str]) -> list[Family]:
+def _countable(scope: Scope, missing: Sequence[tuple[str, str]], warnings: list[str]) -> list[Family]:
     """Families that stand on what is staged already."""
-    missing = await unstaged(connection, scope)
     countable: list[Family] = []
     for family in scope.families:
-        needed = {family.entity} | {step.entity for path in family.reaches for step in path}
-        absent = sorted(f"{entity}.{name}" for entity, name in missing if entity in needed)
+        needed = set(reached_attributes(family)) | {(family.entity, name) for name in _key(scope, family.entity)}
+        absent = sorted(f"{entity}.{name}" for entity, name in missing if (entity, name) in needed)
         if absent:
-            warnings.append(
-                f"{family.entity}: not counted, for {', '.join(absent[:5])} is not staged yet; publishing reads it."
-            )
+            warnings.append(f"{family.entity}: not counted, for {', '.join(absent[:5])} is not staged yet.")
         elif set(family.sources) <= {each.name for each in countable}:
             countable.append(family)
+        else:
+            warnings.append(f"{family.entity}: related rows are not counted, for those they are related to are not.")
     return countable
 
 
-async def _fill(connection: Connection, scope: Scope, families: Sequence[Family]) -> None:
+def _key(scope: Scope, entity: str) -> tuple[str, ...]:
+    return scope.entity_by_name[entity].key
+
+
+async def _fill(connection: Connection, scope: Scope, families: Sequence[Family]) -> dict[str, int]:
+    """Fill them under names of their own, so that a publish does not wait for this; returns their ids by name."""
     await begin_changes(connection)
     before = await standing_families(connection)
-    await make_families(connection, families)
-    ids = await family_ids(connection)
+    ids = {name: standing.id for name, standing in before.items() if standing.state == "ready"}
     for family in families:
-        if family.name in before and before[family.name].state == "ready":
+        if family.name in ids:
             continue
+        ids[family.name] = await make_temporary_family(connection, family)
         last: int | None = 0
         while last is not None:
             last = await take_chunk(connection, family.entity, last, _CHUNK_ROWS)
             await assign_family(connection, scope, family, ids, OpId(0))
             await connection.execute("truncate changed")
+    return {family.name: ids[family.name] for family in families}
 
 
-async def _users(connection: Connection, standing: Scope, scope: Scope, user_id: str | None, limit: int) -> list[User]:
-    """Users as the scope would see them, known by what is staged now."""
-    known = standing.entity_by_name
-    needed = scope.principals.entities if scope.principals else frozenset()
-    readable = scope if needed <= known.keys() else standing
-    ids = [user_id] if user_id else [each for each, _ in await find_users(connection, readable, limit)]
-    users = [await read_user(connection, readable, each) for each in ids]
+def _readable(standing: Scope, scope: Scope, missing: Sequence[tuple[str, str]], warnings: list[str]) -> Scope:
+    """The scope by which users are read: where its principals are not staged yet, those that are now in force."""
+    user = scope.principals.user if scope.principals else ""
+    absent = {entity for entity, _ in missing} & (scope.principals.entities if scope.principals else frozenset())
+    if not absent:
+        return scope
+    warnings.append(f"Users are counted by what is in force: {', '.join(sorted(absent))} is not staged yet.")
+    known = standing.entity_by_name.get(user)
+    attributes = tuple(name for name in scope.user_attributes if known and name in known.attribute_by_name)
+    return msgspec.structs.replace(
+        scope,
+        entities=standing.entities,
+        principals=standing.principals,
+        privileges=scope.privileges if standing.privileges else {},
+        user_attributes=attributes,
+    )
+
+
+async def _users(connection: Connection, scope: Scope, user_id: str | None, limit: int) -> list[User]:
+    """The users to count for; where no entity of users is known, anyone."""
+    if scope.principals is None:
+        ids = [user_id or ""]
+    else:
+        ids = [user_id] if user_id else [each for each, _ in await find_users(connection, scope, limit)]
+    users = [await read_user(connection, scope, each) for each in ids]
     if user_id and users == [None]:
         raise UserUnknown(f"There is no user {user_id!r}.")
     return [user for user in users if user is not None]

@@ -131,7 +131,7 @@ async def publish_profile(
     """Bring a version into force (None: the newest). Errors: ProfileInvalid, InputInvalid."""
     organization = await rooms.organizations.get(name)
     chosen = await rooms.profiles.get(organization, profile, version)
-    await _compiled_with(rooms, organization, profile, chosen.text)
+    await _check_principals(rooms, organization, await _compiled_with(rooms, organization, profile, chosen.text))
     await rooms.profiles.publish(organization, profile, chosen.version, comment)
     await _refresh(rooms, organization)
     return chosen
@@ -152,12 +152,15 @@ async def withdraw_profile(rooms: Rooms, name: str, profile: str, comment: str =
     """Take a profile out of force. Errors: InputInvalid where it is the last one."""
     organization = await rooms.organizations.get(name)
     await rooms.profiles.get(organization, profile)
-    others = [p for p in await rooms.profiles.published(organization) if p.name != profile]
+    published = await rooms.profiles.published(organization)
+    if profile not in {each.name for each in published}:
+        raise InputInvalid(f"{profile!r} is not in force.", hint="`satchel profile list` shows what is.")
+    others = [each for each in published if each.name != profile]
     if not others:
         raise InputInvalid(
             f"{profile!r} is the only profile in force.", hint="Publish another one first, or deprovision."
         )
-    await rooms.check(rooms.open_connection(organization), [other.text for other in others])
+    await _check_principals(rooms, organization, await _compiled(rooms, organization, [o.text for o in others]))
     await rooms.profiles.publish(organization, profile, None, comment)
     await _refresh(rooms, organization)
 
@@ -175,6 +178,8 @@ async def profile_history(rooms: Rooms, name: str, profile: str) -> tuple[list[P
 async def compare_profiles(rooms: Rooms, name: str, profile: str, text: str) -> Difference:
     """What publishing this text of the profile would change. Errors: ProfileInvalid."""
     organization = await rooms.organizations.get(name)
+    if parse_profile(text).name != profile:
+        raise InputInvalid(f"The file holds the profile {parse_profile(text).name!r}, not {profile!r}.")
     before = [p for p in await rooms.profiles.published(organization) if p.name == profile]
     old_text = before[0].text if before else ""
     new = await _compiled_with(rooms, organization, profile, text)
@@ -187,12 +192,13 @@ def difference(old: Scope, new: Scope, old_text: str = "", new_text: str = "") -
     lines = list(difflib.unified_diff(old_text.splitlines(), new_text.splitlines(), "in force", "new", lineterm=""))
     before, after = old.client_model.entity_by_name, new.client_model.entity_by_name
     both = [name for name in after if name in before]
+    is_for_others = _who(old) != _who(new)
     return Difference(
         lines=lines,
         entities_added=[name for name in after if name not in before],
         entities_removed=[name for name in before if name not in after],
-        columns_changed=[name for name in both if before[name].digest != after[name].digest],
-        rows_changed=[name for name in both if _bindings(old, name) != _bindings(new, name)],
+        columns_changed=[name for name in both if _columns(old, name) != _columns(new, name)],
+        rows_changed=[name for name in both if is_for_others or _bindings(old, name) != _bindings(new, name)],
     )
 
 
@@ -257,8 +263,29 @@ def _why_nowhere(binding: Binding) -> str:
     return f"for nobody: {in_words(family.where)} does not hold" if family.where is not None else "not assigned yet"
 
 
+def _who(scope: Scope) -> tuple[object, ...]:
+    return scope.assignments, scope.principals, scope.privileges
+
+
+def _columns(scope: Scope, entity: str) -> tuple[object, ...]:
+    offered = {profile: names.get(entity) for profile, names in scope.offered.items()}
+    return scope.client_model.entity_by_name[entity].digest, offered, scope.secured.get(entity)
+
+
 def _bindings(scope: Scope, entity: str) -> set[Binding]:
     return {binding for binding in scope.bindings if binding.family.entity == entity}
+
+
+async def _check_principals(rooms: Rooms, organization: Organization, new: Scope) -> None:
+    """Security must not end with a profile that happens to describe it. Errors: InputInvalid."""
+    if new.principals is None:
+        published = await rooms.profiles.published(organization)
+        old = await _compiled(rooms, organization, [each.text for each in published])
+        if old.principals is not None:
+            raise InputInvalid(
+                "Nothing would say who users are and what they may read.",
+                hint="Put [principals] into a profile that stays in force first.",
+            )
 
 
 async def _compiled_with(rooms: Rooms, organization: Organization, name: str, text: str) -> Scope:

@@ -145,8 +145,12 @@ def _sql(term: Condition, family: Family, user: User, parameters: _Parameters, h
 
 def _meets(part: int, family: Family, values: sql.Composable) -> sql.Composable:
     """The part is one of the values, or has one of them; a missing one never."""
+    if family.parts[part].ignores_case:
+        values = sql.SQL("(select array_agg(lower(v)) from unnest({}) v)").format(values)
     if family.parts[part].kind is PartKind.VALUES:
-        return sql.SQL("coalesce(string_to_array(b.key[{}], chr(31)) && {}, false)").format(_at(part), values)
+        part_key = sql.SQL("b.key[{}]").format(_at(part))
+        held = sql.SQL("case {0} when '' then array[''] else string_to_array({0}, chr(31)) end").format(part_key)
+        return sql.SQL("coalesce({} && {}, false)").format(held, values)
     return sql.SQL("coalesce(b.key[{}] = any({}), false)").format(_at(part), values)
 
 

@@ -117,6 +117,7 @@ def _meets(part: Part, value: str | None, wanted: Sequence[str]) -> bool:
     if value is None:
         return False
     found = value.split(SEPARATOR) if part.kind is PartKind.VALUES else [value]
+    wanted = [each.lower() for each in wanted] if part.ignores_case else wanted
     return not set(found).isdisjoint(wanted)
 
 

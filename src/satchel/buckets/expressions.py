@@ -48,12 +48,12 @@ class Expressions:
             return sql.SQL("case when {} then 't' else 'f' end").format(self.condition(part.term, entity, alias))
         assert part.place is not None  # noqa: S101 - the others have a place
         if part.kind is PartKind.VALUE:
-            return self._at(part.place, entity, alias, lambda value, _: sql.SQL("{}::text").format(value))
+            plain = sql.SQL("lower({}::text)" if part.ignores_case else "{}::text")
+            return self._at(part.place, entity, alias, lambda value, _: plain.format(value))
         tables, end, last = self.path(part.path, entity, alias)
         # Without the separator, so that no value can pass for several.
-        value = self._at(
-            part.place, end, last, lambda value, _: sql.SQL("replace({}::text, chr(31), '')").format(value)
-        )
+        single = sql.SQL("replace(lower({}::text), {}, '')" if part.ignores_case else "replace({}::text, {}, '')")
+        value = self._at(part.place, end, last, lambda value, _: single.format(value, SEPARATOR))
         term = sql.SQL("true") if part.term is None else self.condition(part.term, end, last)
         return sql.SQL(
             "(select string_agg(distinct v.value, {separator} order by v.value)"

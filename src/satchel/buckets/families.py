@@ -43,6 +43,14 @@ async def make_families(connection: Connection, families: Iterable[Family]) -> N
         await connection.execute(_SQL["make"], {"entity": family.entity, "name": family.name})
 
 
+async def make_temporary_family(connection: Connection, family: Family) -> int:
+    """Make a family of a transaction that is rolled back; nobody who makes the same one waits for it."""
+    cursor = await connection.execute(_SQL["make_temporary"], {"entity": family.entity})
+    row = await cursor.fetchone()
+    assert row is not None  # noqa: S101 - its name is new
+    return int(row[0])
+
+
 async def retire_families(connection: Connection, kept: Iterable[Family]) -> None:
     """Retire the families that are not kept: devices drop what they hold by them alone."""
     names = {family.name for family in kept}

@@ -21,3 +21,6 @@ select pg_try_advisory_lock(7274312)
 
 -- end_publishing --
 select pg_advisory_unlock(7274312)
+
+-- make_temporary --
+insert into satchel.family (entity, name) values (%(entity)s, 'preview/' || gen_random_uuid()) returning id

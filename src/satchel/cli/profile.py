@@ -12,8 +12,9 @@ from satchel.administration.preview import Preview
 from satchel.assembly import Rooms
 from satchel.buckets.decisions import Decision
 from satchel.cli.options import json_option, settings_options
-from satchel.cli.output import console, print_json, print_rows
+from satchel.cli.output import print_json, print_rows
 from satchel.cli.rooms import run_with_rooms
+from satchel.errors import ProfileInvalid
 
 file_argument = click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 
@@ -61,9 +62,9 @@ def import_(
     if as_json:
         print_json({"profile": name, "version": version, "published": publish})
     elif publish:
-        console.print(f"{name}, version {version}, comes into force as soon as its rows are sorted.")
+        click.echo(f"{name}, version {version}, comes into force as soon as its rows are sorted.")
     else:
-        console.print(
+        click.echo(
             f"{name}, version {version}, is a draft. Publish it: satchel profile publish {organization} {name!r}"
         )
 
@@ -84,7 +85,7 @@ def import_dynamics(
         if prints:
             click.echo(text)
         if version is not None:
-            console.print(f"{version.name}, version {version.version}, is a draft. Look through it, then publish it.")
+            click.echo(f"{version.name}, version {version.version}, is a draft. Look through it, then publish it.")
         for note in notes:
             click.echo(f"  note: {note}")
 
@@ -100,8 +101,8 @@ def validate(organization: str, file: Path, config: Path | None, data_folder: Pa
     )
     for entity in scope.client_model.entities:
         families = [family for family in scope.families if family.entity == entity.name]
-        console.print(f"  {entity.name}: {len(entity.attributes)} columns, {len(families)} ways to partition its rows")
-    console.print("The profile fits the source.")
+        click.echo(f"  {entity.name}: {len(entity.attributes)} columns, {len(families)} ways to partition its rows")
+    click.echo("The profile fits the source.")
 
 
 @command.command()
@@ -117,7 +118,7 @@ def publish(
     chosen = run_with_rooms(
         config, data_folder, lambda rooms: administration.publish_profile(rooms, organization, name, version, comment)
     )
-    console.print(f"{chosen.name}, version {chosen.version}, comes into force as soon as its rows are sorted.")
+    click.echo(f"{chosen.name}, version {chosen.version}, comes into force as soon as its rows are sorted.")
 
 
 @command.command()
@@ -129,7 +130,7 @@ def rollback(organization: str, name: str, config: Path | None, data_folder: Pat
     chosen = run_with_rooms(
         config, data_folder, lambda rooms: administration.roll_back_profile(rooms, organization, name)
     )
-    console.print(f"{chosen.name}, version {chosen.version}, comes into force again.")
+    click.echo(f"{chosen.name}, version {chosen.version}, comes into force again.")
 
 
 @command.command()
@@ -140,7 +141,7 @@ def rollback(organization: str, name: str, config: Path | None, data_folder: Pat
 def withdraw(organization: str, name: str, config: Path | None, data_folder: Path | None) -> None:
     """Take a profile out of force; its versions are kept."""
     run_with_rooms(config, data_folder, lambda rooms: administration.withdraw_profile(rooms, organization, name))
-    console.print(f"{name} is no longer in force.")
+    click.echo(f"{name} is no longer in force.")
 
 
 @command.command("list")
@@ -228,9 +229,9 @@ def diff(
         ("other rows (those a device has are not sent again)", found.rows_changed),
     ):
         if names:
-            console.print(f"  {label}: {', '.join(names)}")
+            click.echo(f"  {label}: {', '.join(names)}")
     if not (found.entities_added or found.entities_removed or found.columns_changed or found.rows_changed):
-        console.print("  nothing changes for devices")
+        click.echo("  nothing changes for devices")
 
 
 @command.command()
@@ -283,10 +284,10 @@ def explain(
     if as_json:
         print_json(msgspec.to_builtins(found))
         return
-    console.print(f"{found.entity} {found.key} {'goes' if found.is_in else 'does not go'} offline for {found.user}.")
+    click.echo(f"{found.entity} {found.key} {'goes' if found.is_in else 'does not go'} offline for {found.user}.")
     for family in found.families:
         place = f"bucket {family.bucket}" if family.bucket is not None else "in no bucket"
-        console.print(f"  {place}: {'yes' if family.decision.holds else 'no'}")
+        click.echo(f"  {place}: {'yes' if family.decision.holds else 'no'}")
         _print_decision(family.decision, 2)
 
 
@@ -306,9 +307,9 @@ def _print_preview(found: Preview, user: str | None) -> None:
             rows.append({"entity": each.entity, "middle user": f"{each.rows:,}", "most": f"{each.rows_of_most:,}",
                          "size of most": size})  # fmt: skip
     print_rows(rows, empty="The profile offers nothing.")
-    console.print(f"Counted for {found.users} users; the most buckets of one: {found.buckets_of_most:,}.")
+    click.echo(f"Counted for {found.users} users; the most buckets of one: {found.buckets_of_most:,}.")
     for warning in found.warnings:
-        console.print(f"  warning: {warning}")
+        click.echo(f"  warning: {warning}")
 
 
 def _print(rows: list[dict[str, object]], as_json: bool) -> None:
@@ -319,4 +320,7 @@ def _print(rows: list[dict[str, object]], as_json: bool) -> None:
 
 
 def _text(file: Path) -> str:
-    return file.read_text("utf-8")
+    try:
+        return file.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ProfileInvalid(f"{file} is not UTF-8 text (byte {error.start}).", hint="Save it as UTF-8.") from error

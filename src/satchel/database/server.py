@@ -24,7 +24,9 @@ async def ensure_database(server_url: str, name: str, *, owner: str | None = Non
     async with await _connect(server_url) as connection:
         row = await (await connection.execute("select 1 from pg_database where datname = %s", [name])).fetchone()
         if row is None:
-            statement = sql.SQL("create database {} encoding 'UTF8' template template0").format(sql.Identifier(name))
+            statement = sql.SQL("create database {} encoding 'UTF8' lc_ctype 'C.UTF-8' template template0").format(
+                sql.Identifier(name)
+            )
             if owner:
                 statement += sql.SQL(" owner {}").format(sql.Identifier(owner))
             await connection.execute(statement)

@@ -69,13 +69,14 @@ class MomentComparison(msgspec.Struct, frozen=True, tag="moment"):
     offset_seconds: int
 
 
-class UserComparison(msgspec.Struct, frozen=True, tag="user"):
+class UserComparison(msgspec.Struct, frozen=True, tag="user", omit_defaults=True):
     """A value of the row against the user's: `eq`, `ne`, or `in` for those with several values."""
 
     place: Place
     operator: Operator
     parameter: str
     """`id`, `unit`, `units`, `teams`, `reports`, or `user.` and an attribute of the user's own row."""
+    ignores_case: bool = False
 
 
 class Exists(msgspec.Struct, frozen=True, tag="exists"):

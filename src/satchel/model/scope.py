@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from functools import cached_property
+from typing import Annotated
 
 import msgspec
 
@@ -44,6 +45,8 @@ class Part(msgspec.Struct, frozen=True, omit_defaults=True):
     term: Condition | None = None
     """FLAG: the condition. VALUES: which rows of the path count."""
     path: tuple[Step, ...] = ()
+    ignores_case: bool = False
+    """VALUE, VALUES: kept in lower case."""
 
 
 class Family(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
@@ -154,7 +157,7 @@ class Principals(msgspec.Struct, frozen=True, kw_only=True):
     user_position: str | None = None
     position: str | None = None
     position_parent: str | None = None
-    hierarchy_depth: int = 3
+    hierarchy_depth: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
     unit: str | None = None
     unit_parent: str | None = None
     team: str | None = None

@@ -312,7 +312,7 @@ def _profiles(scope: Scope, user_id: str, teams: Sequence[str], roles: Sequence[
         each.profile
         for each in scope.assignments
         if each.is_for_everyone
-        or user_id in (user.lower() for user in each.users)
+        or user_id.lower() in (user.lower() for user in each.users)
         or not {team.lower() for team in each.teams}.isdisjoint(teams)
         or not set(each.roles).isdisjoint(roles)
     )

@@ -123,6 +123,8 @@ def test_what_a_profile_asks_in_vain_is_named(items: list[str], message: str) ->
         ({"sync_interval_minutes": 0}, "between 1 and 1440"),
         ({"rows": ["mine"]}, "not usable"),
         ({"colums": ["x"]}, "not usable"),
+        ({"columns": []}, "columns is empty"),
+        ({"filter": " "}, "the filter is empty"),
     ],
 )
 def test_an_item_that_contradicts_itself_is_refused(settings: dict[str, object], message: str) -> None:
@@ -134,6 +136,40 @@ def test_an_item_that_contradicts_itself_is_refused(settings: dict[str, object],
 def test_what_is_no_profile_is_refused(text: str) -> None:
     with pytest.raises(ProfileInvalid):
         parse_profile(text)
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ([profile(item("account", rows=["all"]), assigned="[assigned]\nusers = []")], "names nobody"),
+        (
+            [profile(item("account", rows=["all"]), principals="", assigned='[assigned]\nroles = ["x"]')],
+            "known of roles",
+        ),
+        ([profile(item("account", filter="not (owner in @my.teams)"), principals="")], "nothing is known of @my.teams"),
+        ([profile(item("account", filter="owner in @my.reports"))], "nothing is known of @my.reports"),
+        (
+            [profile(item("account"), principals=PRINCIPALS.replace('"depth"', '"entity"'))],
+            "privilege.entity is string",
+        ),
+        ([profile(item("account"), principals=PRINCIPALS.replace("depth = 2", "depth = 1000"))], "not usable"),
+        (
+            [profile(item("account")), profile(item("account", conflicts="ask"), name="b", principals="")],
+            "of conflicts",
+        ),
+        ([profile(item("account"), name=" ")], "name cannot be used"),
+        ([profile(item("account"), name="a" * 300)], "name cannot be used"),
+    ],
+)
+def test_what_would_hand_out_more_than_meant_is_refused(texts: list[str], message: str) -> None:
+    with pytest.raises(ProfileInvalid) as caught:
+        compiled(*texts)
+    assert message in caught.value.message
+
+
+def test_secured_columns_stay_where_nothing_is_known_of_permissions() -> None:
+    scope = compiled(profile(item("account", rows=["all"])))
+    assert scope.secured == {"account": ("secret",)}
 
 
 def test_two_profiles_of_one_name_are_refused() -> None:

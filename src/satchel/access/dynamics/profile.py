@@ -20,6 +20,8 @@ _RELATED_ONLY, _ALL, _OTHER, _CUSTOM = range(4)  # recorddistributioncriteria
 _FLAGS = {"recordsownedbyme": "own", "recordsownedbymyteam": "team", "recordsownedbymybusinessunit": "unit"}
 _FULL_SYNC = 2  # mobileofflineprofileitemfilter.type
 _INTERVALS = range(5, 1441)
+NOBODY = "nobody yet: put the names of roles here"
+"""A role that does not exist: without any assignment a profile would be everyone's."""
 
 
 def import_profile(
@@ -74,7 +76,10 @@ class _Importer:
         if not kept:
             raise ProfileInvalid(f"The mobile offline profile {name!r} has no table that can be carried over.")
         related = self._related(kept, items, associations)
-        entities = [self._entity(entity, item, related[entity]) for entity, item in kept.items()]
+        made = [self._entity(entity, item, related[entity]) for entity, item in kept.items()]
+        entities = [entity for entity in made if entity is not None]
+        if not entities:
+            raise ProfileInvalid(f"The mobile offline profile {name!r} has no table that can be carried over.")
         assigned = self._assigned(profile_id, members)
         return profile_toml(name, text_of(profile, "description"), assigned, entities), tuple(self._notes)
 
@@ -127,9 +132,12 @@ class _Importer:
                 self._note(f"{parent}: related rows are turned off in Dataverse, yet relationships are chosen: kept.")
         return related
 
-    def _entity(self, entity: str, item: Row, related: list[str]) -> dict[str, Value]:
+    def _entity(self, entity: str, item: Row, related: list[str]) -> dict[str, Value] | None:
+        columns = self._columns(entity, item)
+        if columns is None:
+            return None
         rows, text = self._rows(entity, item, related)
-        table: dict[str, Value] = {"name": entity, "columns": self._columns(entity, item), "rows": rows, "filter": text}
+        table: dict[str, Value] = {"name": entity, "columns": columns, "rows": rows, "filter": text}
         if related and "all" in rows:
             self._note(f"{entity}: all rows go offline, so the relationships to it bring nothing more: left out.")
             related = []
@@ -210,8 +218,8 @@ class _Importer:
             return made[0], "the full sync"
         return "", ""
 
-    def _columns(self, entity: str, item: Row) -> list[str]:
-        """`selectedcolumns` holds JSON: {"Columns": ["fullname", ...]}."""
+    def _columns(self, entity: str, item: Row) -> list[str] | None:
+        """`selectedcolumns` holds JSON: {"Columns": ["fullname", ...]}. None: it cannot be told which were chosen."""
         text = text_of(item, "selectedcolumns")
         if not text:
             return []
@@ -222,13 +230,14 @@ class _Importer:
         if isinstance(value, dict):
             value = value.get("Columns", value.get("columns"))
         if not isinstance(value, list):
-            self._note(f"{entity}: the chosen columns could not be read, so all columns go offline. Check them.")
-            return []
+            self._note(f"{entity}: the chosen columns could not be read, so the table is left out. Add it by hand.")
+            return None
         columns = [column.strip().lower() for column in value if isinstance(column, str)]
         good = [column for column in dict.fromkeys(columns) if NAME.fullmatch(column)]
         if not good:
-            self._note(f"{entity}: no column is chosen by a usable name, so all columns go offline. Check them.")
-        elif len(good) < len(set(columns)) or len(columns) < len(value):
+            self._note(f"{entity}: no column is chosen by a usable name, so the table is left out. Add it by hand.")
+            return None
+        if len(good) < len(set(columns)) or len(columns) < len(value):
             self._note(f"{entity}: some of the chosen columns have no usable name and are left out.")
         return good
 
@@ -242,7 +251,6 @@ class _Importer:
         users = list(dict.fromkeys(filter(None, (id_of(row, "systemuserid") for row in mine))))
         teams = list(dict.fromkeys(filter(None, (id_of(row, "teamid") for row in mine))))
         if not users and not teams:
-            self._note(
-                "The profile is assigned to nobody in particular, so everyone gets it. Add [assigned] to limit it."
-            )
+            self._note("The profile is assigned to nobody in Dataverse. Say in [assigned] who gets it.")
+            return {"roles": [NOBODY]}
         return {"users": users, "teams": teams}

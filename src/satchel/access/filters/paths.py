@@ -105,8 +105,7 @@ def _backward(metadata: Metadata, entity: Entity, name: str) -> Step:
 
 
 def _check_types(owner: Entity, lookup: Attribute, target: Entity, attribute: Attribute) -> None:
-    key = target.attribute_by_name[target.key[0]]
-    if len(target.key) != 1 or key.type is not attribute.type:
+    if len(target.key) != 1 or target.attribute_by_name[target.key[0]].type is not attribute.type:
         raise ProfileInvalid(
             f"{owner.name}.{lookup.name} is not the key of {target.name}.", hint="A path goes along lookups only."
         )

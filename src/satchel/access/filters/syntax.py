@@ -13,10 +13,12 @@ import msgspec
 
 from satchel.errors import ProfileInvalid
 
-MAX_CHARACTERS = 16_384
-MAX_TOKENS = 4_000
+MAX_CHARACTERS = 100_000
+MAX_TOKENS = 10_000
 MAX_DEPTH = 40
-MAX_LIST = 500
+MAX_LIST = 2_000
+MAX_DIGITS = 100
+MAX_OFFSET_SECONDS = 36_525 * 86_400
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
@@ -175,6 +177,10 @@ class _Parser:
             if match is None:
                 hint = "Text stands in single quotes: 'Contoso'." if self._text[at] in "'\"" else None
                 raise refusal(self._text, at, f"{self._text[at]!r} is not part of the language", hint)
+            if match.lastgroup in {"number", "duration"} and len(match[0]) > MAX_DIGITS:
+                raise refusal(self._text, at, "the number is too long")
+            if match.lastgroup == "string" and any(ord(character) < 32 for character in match[0]):
+                raise refusal(self._text, at, "a text holds control characters")
             if match.lastgroup != "space":
                 tokens.append(_Token(str(match.lastgroup), match[0], at))
             if len(tokens) > MAX_TOKENS:
@@ -328,6 +334,8 @@ class _Parser:
             if self._next.kind != "duration":
                 raise self._refusal("a duration is missing", hint="Write now() sub duration'P30D'.")
             offset += sign * self._seconds(self._take())
+            if abs(offset) > MAX_OFFSET_SECONDS:
+                raise self._refusal("a time lies more than 100 years away", token.at)
         return Now(offset, token.at)
 
     def _seconds(self, token: _Token) -> int:
@@ -335,6 +343,6 @@ class _Parser:
         assert match is not None  # noqa: S101 - the scanner's own pattern
         days, hours, minutes, seconds = (int(part or 0) for part in match.groups()[1:])
         total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
-        if total > 36_600 * 86_400:
+        if total > MAX_OFFSET_SECONDS:
             raise self._refusal("a duration is longer than 100 years", token.at)
         return -total if match[1] else total

@@ -6,7 +6,7 @@ Nothing of the text reaches a query but as a typed value.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TypeVar
 from uuid import UUID
@@ -57,14 +57,27 @@ _TIMES = {AttributeType.DATETIME, AttributeType.DATE}
 
 
 def compile_filter(
-    text: str, metadata: Metadata, entity: Entity, *, user: Entity | None, ignores_case: bool
+    text: str,
+    metadata: Metadata,
+    entity: Entity,
+    *,
+    user: Entity | None,
+    ignores_case: bool,
+    missing: frozenset[str] = frozenset(),
 ) -> Condition:
-    """The condition a filter states. Errors: ProfileInvalid with position and hint."""
-    return _Typing(text, metadata, user, ignores_case=ignores_case).condition(parse_filter(text), entity, "", ())
+    """The condition a filter states. Errors: ProfileInvalid with position and hint.
+
+    `missing`: parameters of users that nothing is known of here; a condition on them would mean nothing.
+    """
+    typing = _Typing(text, metadata, user, ignores_case=ignores_case, missing=missing)
+    return typing.condition(parse_filter(text), entity, "", ())
 
 
 class _Typing:
-    def __init__(self, text: str, metadata: Metadata, user: Entity | None, *, ignores_case: bool) -> None:
+    def __init__(
+        self, text: str, metadata: Metadata, user: Entity | None, *, ignores_case: bool, missing: frozenset[str]
+    ) -> None:
+        self._missing = missing
         self._text = text
         self._metadata = metadata
         self._user = user
@@ -150,8 +163,10 @@ class _Typing:
         self, node: Compared, place: Place, attribute: Attribute, operator: Operator, right: tuple[Operand, ...]
     ) -> Condition:
         first = right[0]
+        if any(isinstance(each, Parameter | Now) for each in right) and len(right) > 1:
+            raise self._refusal(node.at, "a list holds fixed values only", "Join two comparisons with `or`.")
         if isinstance(first, Parameter):
-            return self._user_comparison(first, place, operator)
+            return self._user_comparison(first, place, attribute, operator)
         if isinstance(first, Now):
             return self._moment(node, first, place, attribute, operator)
         literals = [each for each in right if isinstance(each, Literal)]
@@ -159,6 +174,9 @@ class _Typing:
             raise self._refusal(node.at, "a list holds fixed values only")
         if any(literal.kind == "null" for literal in literals):
             return self._null(node, place, operator, literals)
+        if attribute.type is AttributeType.CHOICES:
+            hint = "It can be compared with null only."
+            raise self._refusal(node.at, f"{attribute.name} holds several choices", hint)
         is_text_test = operator in {Operator.CONTAINS, Operator.STARTS_WITH, Operator.ENDS_WITH}
         if is_text_test and attribute.type not in _TEXTS:
             raise self._refusal(node.at, f"{attribute.name} is not text but {attribute.type}")
@@ -174,8 +192,14 @@ class _Typing:
             return opposite(Comparison(place, Operator.IS_NULL))
         raise self._refusal(node.at, "null can be compared with eq and ne only")
 
-    def _user_comparison(self, parameter: Parameter, place: Place, operator: Operator) -> Condition:
+    def _user_comparison(
+        self, parameter: Parameter, place: Place, attribute: Attribute, operator: Operator
+    ) -> Condition:
         name = parameter.name
+        if name in self._missing:
+            hint = "Say where it stands: hierarchy, or [principals]."
+            raise self._refusal(parameter.at, f"nothing is known of @my.{name} here", hint)
+        self._check_user_type(parameter, attribute)
         if name in LISTS:
             if operator is not Operator.IN:
                 raise self._refusal(parameter.at, f"@my.{name} has several values", f"Write `in @my.{name}`.")
@@ -187,8 +211,18 @@ class _Typing:
         if self._user is None:
             raise self._refusal(parameter.at, "there is no entity of users", "Say in [principals] which one it is.")
         user = self._user
-        self._located(parameter.at, lambda: find_attribute(user, name))
-        return UserComparison(place, operator, f"user.{name}")
+        own = self._located(parameter.at, lambda: find_attribute(user, name))
+        if own.type is not attribute.type and not {own.type, attribute.type} <= _TEXTS:
+            raise self._refusal(parameter.at, f"{attribute.name} is {attribute.type}, and @my.{name} is {own.type}")
+        return UserComparison(place, operator, f"user.{name}", self._ignores_case and attribute.type in _TEXTS)
+
+    def _check_user_type(self, parameter: Parameter, attribute: Attribute) -> None:
+        """Ids are compared with ids only."""
+        if parameter.name not in LISTS | {"id", "unit"} or self._user is None:
+            return
+        key = self._user.attribute_by_name[self._user.key[0]]
+        if key.type is not attribute.type:
+            raise self._refusal(parameter.at, f"{attribute.name} is {attribute.type}, and an id is {key.type}")
 
     def _moment(self, node: Compared, now: Now, place: Place, attribute: Attribute, operator: Operator) -> Condition:
         if attribute.type not in _TIMES:
@@ -203,8 +237,8 @@ class _Typing:
         if kind in _TEXTS and literal.kind == "string":
             return text
         if kind in _WHOLES and literal.kind == "number" and text.lstrip("-").isdigit():
-            if -(2 ** _WHOLES[kind]) <= int(text[:40]) < 2 ** _WHOLES[kind]:
-                return text
+            if -(2 ** _WHOLES[kind]) <= int(text) < 2 ** _WHOLES[kind]:
+                return str(int(text))
             raise self._refusal(literal.at, f"{text[:40]} is too large for {attribute.name}")
         if kind in _NUMBERS and literal.kind == "number":
             return self._number(literal)
@@ -232,10 +266,12 @@ class _Typing:
         try:
             if literal.kind == "date":
                 return date.fromisoformat(literal.text).isoformat()
-            moment = datetime.fromisoformat(literal.text.replace("Z", "+00:00"))
-        except ValueError as error:
+            moment = datetime.fromisoformat(literal.text.replace("Z", "+00:00")).astimezone(UTC)
+        except (ValueError, OverflowError) as error:
             raise self._refusal(literal.at, f"there is no such time: {literal.text}") from error
-        return moment.date().isoformat() if attribute.type is AttributeType.DATE else moment.isoformat()
+        if attribute.type is AttributeType.DATE:
+            raise self._refusal(literal.at, f"{attribute.name} is a date", "Write 2026-11-23.")
+        return moment.isoformat()
 
     def _clock(self, literal: Literal) -> str:
         try:

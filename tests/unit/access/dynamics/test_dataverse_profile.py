@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from satchel.access.dynamics.profile import import_profile
+from satchel.access.dynamics.profile import NOBODY, import_profile
 from satchel.access.dynamics.relations import Row
 from satchel.errors import ProfileInvalid
 from satchel.model.metadata import AttributeType
@@ -205,8 +205,12 @@ def test_where_a_custom_filter_comes_from(
         ([item(10, "account", 9)], [], "download filter 9 is not known"),
         ([item(10, "account", 1, syncintervalinminutes=3)], [], "sync interval 3"),
         ([item(10, "account", 1, canbefollowed=True)], [], "follow rows"),
-        ([item(10, "account", 1, selectedcolumns="{")], [], "could not be read"),
-        ([item(10, "account", 1, selectedcolumns='{"Columns": ["a b"]}')], [], "no column is chosen"),
+        ([item(10, "account", 1, selectedcolumns="{"), item(11, "contact", 1)], [], "could not be read"),
+        (
+            [item(10, "account", 1, selectedcolumns='{"Columns": ["a b"]}'), item(11, "contact", 1)],
+            [],
+            "no column is chosen",
+        ),
         ([item(10, "account", 1, selectedcolumns='["name", 5]')], [], "left out"),
         ([item(10, "account", 1), item(11, "account", 1)], [], "second item"),
         ([item(10, "account", 1), item(11, "", 1)], [], "names no table"),
@@ -221,7 +225,7 @@ def test_where_a_custom_filter_comes_from(
             [association(10, 50) | {"profileitemassociationentityfilter": "<filter/>"}],
             "filter of the relationship",
         ),
-        ([item(10, "account", 1)], [], "everyone gets it"),
+        ([item(10, "account", 1)], [], "assigned to nobody"),
     ],
 )
 def test_what_is_not_carried_over_is_noted(items: list[Row], associations: list[Row], noted: str) -> None:
@@ -229,6 +233,7 @@ def test_what_is_not_carried_over_is_noted(items: list[Row], associations: list[
 
     assert profile["entity"]
     assert noted in notes
+    assert ("account" in {each["name"] for each in profile["entity"]}) or "left out" in notes
 
 
 def test_texts_stay_in_their_quotes() -> None:
@@ -238,7 +243,8 @@ def test_texts_stay_in_their_quotes() -> None:
     )
 
     assert profile["name"] == hostile.replace("\ud800", "\ufffd")
-    assert set(profile) == {"name", "entity"}
+    assert set(profile) == {"name", "assigned", "entity"}
+    assert profile["assigned"] == {"roles": [NOBODY]}
     assert "not published" in notes
 
 

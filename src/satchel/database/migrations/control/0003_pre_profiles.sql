@@ -23,7 +23,7 @@ create table satchel.publication (
 create index on satchel.publication (organization, name);
 
 insert into satchel.profile (organization, name, version, text, is_published)
-select id, coalesce(substring(profile from '(?m)^name\s*=\s*"([^"\\]+)"'), 'profile'), 1, profile, true
+select id, coalesce(substring(profile from '^(?:\s|#[^\n]*\n)*name\s*=\s*["'']([^"''\\\n]+)["'']'), 'profile'), 1, profile, true
 from satchel.organization where profile <> '';
 insert into satchel.publication (organization, name, version) select organization, name, version from satchel.profile;
 alter table satchel.organization drop column profile;
