@@ -24,12 +24,7 @@ async def ensure_database(server_url: str, name: str, *, owner: str | None = Non
     async with await _connect(server_url) as connection:
         row = await (await connection.execute("select 1 from pg_database where datname = %s", [name])).fetchone()
         if row is None:
-            statement = sql.SQL("create database {} encoding 'UTF8' lc_ctype 'C.UTF-8' template template0").format(
-                sql.Identifier(name)
-            )
-            if owner:
-                statement += sql.SQL(" owner {}").format(sql.Identifier(owner))
-            await connection.execute(statement)
+            await _create(connection, name, owner)
         revoke = sql.SQL("revoke all on database {} from public")
         await connection.execute(revoke.format(sql.Identifier(name)))
 
@@ -63,6 +58,16 @@ async def database_names(server_url: str, prefix: str) -> list[str]:
     async with await _connect(server_url) as connection:
         cursor = await connection.execute("select datname from pg_database where starts_with(datname, %s)", [prefix])
         return [str(row[0]) for row in await cursor.fetchall()]
+
+
+async def _create(connection: psycopg.AsyncConnection[tuple[object, ...]], name: str, owner: str | None) -> None:
+    """With a character type that knows letters beyond ASCII, where the server has one: text compares without case."""
+    owned = sql.SQL(" owner {}").format(sql.Identifier(owner)) if owner else sql.SQL("")
+    plain = sql.SQL("create database {} encoding 'UTF8' template template0").format(sql.Identifier(name)) + owned
+    try:
+        await connection.execute(plain + sql.SQL(" lc_ctype 'C.UTF-8'"))
+    except psycopg.errors.WrongObjectType:
+        await connection.execute(plain)
 
 
 async def _connect(server_url: str) -> psycopg.AsyncConnection[tuple[object, ...]]:

@@ -176,3 +176,7 @@ async def test_a_changed_type_rebuilds_the_table(database: Database) -> None:
             connection, Entity(name="thing", set_name="things", key=("id",), attributes=attributes)
         )
     assert (await database.fetch("select count(*) from staging.thing"))[0][0] == 0
+
+
+async def test_text_compares_without_case_beyond_ascii(staging: Database) -> None:
+    assert await staging.fetch("select lower('ÄÖÜ É') = 'äöü é'") == [(True,)]
