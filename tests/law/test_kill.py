@@ -15,13 +15,29 @@ import pytest
 from satchel.device import Device, DeviceKey
 from satchel.errors import RetryLater
 from tests.support.checker import differences
-from tests.support.processes import sandbox, satchel, wait_for
+from tests.support.processes import EXAMPLE_PROFILE, Satchel, sandbox, satchel, wait_for
 
 pytestmark = pytest.mark.kill
 
+NARROW = EXAMPLE_PROFILE.read_text().replace('rows = ["own", "team"]', 'rows = ["own"]').replace('"jobtitle", ', "")
 ROUNDS = 12
 ROWS = 4000
 SEED = 20261123
+
+
+def publish(running: Satchel, folder: Path, text: str) -> None:
+    """Publish another version of the profile; the database may be down just now."""
+    file = folder / "profile.toml"
+    file.write_text(text)
+
+    def is_published() -> bool:
+        try:
+            running.run("profile", "import", "contoso", str(file), "--publish")
+        except AssertionError:
+            return False
+        return True
+
+    wait_for(is_published, "the profile to be published")
 
 
 def kill(pid: int) -> None:
@@ -58,6 +74,8 @@ def test_after_any_kill_everything_converges(tmp_path: Path) -> None:
             device.sync()
         for number in range(ROUNDS):
             source.mutate(150, seed=SEED + number)
+            if number % 3 == 1:  # what is killed may be in the middle of publishing
+                publish(running, tmp_path, NARROW if number % 2 else EXAMPLE_PROFILE.read_text())
             victim = r.choice(["worker", "sync", "postgres", "provisioning", "device", "worker", "postgres"])
             if victim == "device":
                 sync_in_a_process_that_dies(folder, key_file, r.uniform(0.4, 1.2))
@@ -67,6 +85,7 @@ def test_after_any_kill_everything_converges(tmp_path: Path) -> None:
                 if pid is not None:
                     kill(pid)
             source.mutate(50, seed=SEED - number - 1)
+        publish(running, tmp_path, EXAMPLE_PROFILE.read_text())
         with Device.open(folder, key=DeviceKey.from_file(key_file)) as device:
 
             def agrees() -> bool:

@@ -166,6 +166,23 @@ async def test_a_page_asked_for_with_fewer_columns_is_refused(staging: Database)
         await apply_page(connection, (await staged.scope()).entity_by_name["contact"], page)
 
 
+async def test_a_column_that_comes_back_is_read_again(staging: Database) -> None:
+    wide = compiled(profile(item("contact", rows=["own"], columns=["name", "status"])))
+    narrow = compiled(profile(item("contact", rows=["own"], columns=["name"])))
+    staged = await standing(staging, profile(item("contact", rows=["own"], columns=["name", "status"])))
+    await staged.change("contact", ROWS)
+    device = LineDevice(OWNER)
+    await staged.publish(narrow, NOW)
+    await staged.change("contact", [{**row, "status": 7} for row in ROWS])  # nobody asks for it now
+    assert await prepare(staged.work, wide, NOW)
+    assert not await bring_into_force(staged.work)
+    await staged.change("contact", [{**row, "status": 7} for row in ROWS])
+    await staged.read_to_the_end()
+    assert await bring_into_force(staged.work)
+    await device.sync(staging)
+    assert {row["status"] for row in device.rows["contact"].values()} == {7}
+
+
 async def test_publishing_back_and_forth_ends_where_it_began(staging: Database) -> None:
     first, second = profile(item("contact", rows=["own"])), profile(item("contact", rows=["unit"]))
     staged = await standing(staging, first)

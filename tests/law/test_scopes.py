@@ -3,6 +3,7 @@ syncs cut off anywhere, each device equals the reference evaluator's answer, and
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import os
 import random
@@ -227,18 +228,25 @@ class World:
                 "can_read": self.r.choice([0, 4])}  # fmt: skip
 
     async def act(self) -> None:
-        """One random change of data or security."""
-        if self.r.random() < 0.65:
+        """One random change of data or security, or several pages at once, as several workers pull them."""
+        chance = self.r.random()
+        if chance < 0.1:
+            entities = self.r.sample(["account", "contact", "task", "watch"], self.r.randint(2, 4))
+            await asyncio.gather(*(self.data(entity) for entity in entities))
+        elif chance < 0.65:
             await self.data()
         else:
             await self.security()
 
-    async def data(self) -> None:
+    async def data(self, entity: str | None = None) -> None:
+        """A page of one entity: rows written, or rows removed."""
         r = self.r
-        entity = r.choice(["account", "contact", "contact", "task", "watch", "product"])
+        entity = entity or r.choice(["account", "contact", "contact", "task", "watch", "product"])
         if self.o.rows[entity] and r.random() < 0.2:
-            for key in r.sample(sorted(self.o.rows[entity]), min(len(self.o.rows[entity]), r.randint(1, 3))):
-                await self.remove(entity, key)
+            keys = r.sample(sorted(self.o.rows[entity]), min(len(self.o.rows[entity]), r.randint(1, 3)))
+            for key in keys:
+                del self.o.rows[entity][key]
+            await self.staged.change(entity, removed=[key if isinstance(key, tuple) else (key,) for key in keys])
             return
         rows = []
         for _ in range(r.randint(1, 4)):

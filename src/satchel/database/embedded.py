@@ -78,6 +78,7 @@ class EmbeddedPostgres:
         self._data = folder / "data"
         self._socket = _socket_folder(folder)
         self._on_progress = on_progress
+        self._log_start = 0
         self._child: subprocess.Popen[bytes] | None = None
         self._user = _system_user() if os.geteuid() == 0 else None
 
@@ -141,8 +142,8 @@ class EmbeddedPostgres:
             self._child = self._spawn()
             try:
                 self._wait_until_ready()
-            except DatabaseUnusable as error:
-                is_held = any(words in error.message for words in _STILL_HELD)
+            except DatabaseUnusable:
+                is_held = any(words in self._log_tail() for words in _STILL_HELD)
                 if not is_held or time.monotonic() - began > FREE_SECONDS:
                     raise
                 time.sleep(0.1)
@@ -185,6 +186,7 @@ class EmbeddedPostgres:
         options = [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
         command = [str(_binaries() / "postgres"), "-D", str(self._data), "-k", str(self._socket), *options]
         with self._open_log() as log:
+            self._log_start = log.tell()
             return subprocess.Popen(
                 self._as_user(command),
                 stdout=log,
@@ -219,7 +221,11 @@ class EmbeddedPostgres:
             time.sleep(0.02)
 
     def _log_tail(self) -> str:
-        return (self._folder / "postgres.log").read_text(errors="replace")[-2000:]
+        """What was logged since the server was spawned; its predecessor's processes may write in between."""
+        with (self._folder / "postgres.log").open("rb") as log:
+            log.seek(self._log_start)
+            lines = log.read(100_000).decode(errors="replace").splitlines()
+        return "\n".join(line for line in lines if "unexpected postmaster exit" not in line)
 
     def _as_user(self, command: Sequence[str]) -> list[str]:
         """The command as the system user, ending with us: setpriv does both (util-linux, part of every Debian)."""

@@ -28,7 +28,7 @@ from satchel.database.pool import Connection
 from satchel.jobs.organization import OrganizationWork
 from satchel.model.scope import Family, Scope
 from satchel.staging.head import Scopes, has_scope, read_head, read_scopes, set_moment, set_next_scope, set_scope
-from satchel.staging.schema import apply_entity, apply_indexes, drop_entity
+from satchel.staging.schema import apply_entity, apply_indexes, drop_entity, note_unmaintained
 from satchel.staging.watermark import being_read, read_watermark, start_over
 
 log = structlog.get_logger()
@@ -48,6 +48,8 @@ async def prepare(work: OrganizationWork, scope: Scope, now: datetime) -> bool:
             return before.next is not None
         standing = before.in_force if before else Scope()
         both = standing.together_with(scope)
+        if before:
+            await note_unmaintained(connection, before.maintained, both)
         for entity in both.entities:
             must_read_again = await apply_entity(connection, entity)
             stored = await read_watermark(connection, entity.name)
@@ -125,8 +127,10 @@ def _changed_entities(scopes: Scopes) -> Iterable[str]:
 
 async def _switch(connection: Connection, scope: Scope) -> None:
     """Order: the caller's transaction; devices see all of it or nothing."""
-    for gone in sorted((await read_scopes(connection)).maintained.entity_by_name.keys() - scope.entity_by_name.keys()):
+    maintained = (await read_scopes(connection)).maintained
+    for gone in sorted(maintained.entity_by_name.keys() - scope.entity_by_name.keys()):
         await drop_entity(connection, gone)
+    await note_unmaintained(connection, maintained, scope)
     await retire_families(connection, scope.families)
     await set_scope(connection, scope)
 

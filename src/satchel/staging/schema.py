@@ -19,8 +19,8 @@ _INTERNAL_COLUMNS = sql.SQL(
 async def apply_entity(connection: Connection, entity: Entity) -> bool:
     """Bring the entity's table to its metadata; True where rows must be read again from the source.
 
-    Order: part of the caller's transaction. A column that vanished is kept until the table is rebuilt: old readers
-    may still name it, and it costs nothing.
+    Order: part of the caller's transaction. A column that is no longer needed is kept until the table is rebuilt: old
+    readers may still name it. Where it comes back, its rows are read again (`note_unmaintained`).
     """
     standing = await _standing_columns(connection, entity)
     wanted = {column_name(a.name): postgres_type(a).as_string(None) for a in entity.attributes}
@@ -37,7 +37,23 @@ async def apply_entity(connection: Connection, entity: Entity) -> bool:
         statement = sql.SQL("alter table {} add column {} {}")
         name = sql.Identifier(column_name(attribute.name))
         await connection.execute(statement.format(table(entity.name), name, postgres_type(attribute)))
-    return bool(added)
+    revived = await connection.execute(
+        "delete from satchel.unmaintained where entity = %s and attribute = any(%s)",
+        [entity.name, [attribute.name for attribute in entity.attributes]],
+    )
+    return bool(added) or revived.rowcount > 0
+
+
+async def note_unmaintained(connection: Connection, before: Scope, after: Scope) -> None:
+    """Note the columns that pulls fill no more, now that they follow another scope. Order: the caller's transaction."""
+    for entity in before.entities:
+        kept = after.entity_by_name.get(entity.name)
+        if kept is not None:
+            gone = [a.name for a in entity.attributes if a.name not in kept.attribute_by_name]
+            await connection.execute(
+                "insert into satchel.unmaintained select %s, unnest(%s::text[]) on conflict do nothing",
+                [entity.name, gone],
+            )
 
 
 async def apply_indexes(connection: Connection, scope: Scope) -> None:
@@ -70,6 +86,7 @@ async def drop_entity(connection: Connection, entity: str) -> None:
     """
     await connection.execute("delete from satchel.family where entity = %s", [entity])
     await connection.execute("delete from satchel.watermark where entity = %s", [entity])
+    await connection.execute("delete from satchel.unmaintained where entity = %s", [entity])
     await connection.execute(sql.SQL("drop table if exists {}").format(table(entity)))
 
 

@@ -19,3 +19,10 @@ update satchel.member m set content = m.op, family = b.family from satchel.bucke
 alter table satchel.member alter column content set not null, alter column family set not null;
 
 alter table satchel.family add column position bigint not null default 0;  -- last row that was filled in
+
+-- Columns that no pull fills any more: their values are of the past, and are read again before anyone gets them.
+create table satchel.unmaintained (
+    entity text not null,
+    attribute text not null,
+    primary key (entity, attribute)
+);
