@@ -207,6 +207,16 @@ async def test_a_copy_that_was_never_read_takes_nothing_away(staging: Database) 
         await LineDevice(OWNER).sync(staging)
 
 
+async def test_a_user_who_is_gone_keeps_nothing(staging: Database) -> None:
+    staged = await standing(staging, profile(item("contact", rows=["own"])))
+    await staged.change("contact", ROWS)
+    device = LineDevice(OWNER)
+    await device.sync(staging)
+    await staged.change("user", removed=[(OWNER,)])
+    await device.sync(staging)
+    assert device.rows == {}
+
+
 async def test_the_scope_in_force_is_the_one_that_was_published(staging: Database) -> None:
     text = profile(item("contact", rows=["own"]))
     staged = await standing(staging, text)

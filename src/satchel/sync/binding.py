@@ -49,9 +49,11 @@ class Users:
 
 
 async def user_scope(connection: Connection, scope: Scope, user: User | None) -> UserScope:
-    """What the user may have. One who is gone or disabled at the source has nothing, and keeps an empty copy."""
-    if user is None or not user.is_enabled:
-        return UserScope({}, scope.client_model if user is None else user_model(scope, user))
+    """What the user may have. One who is disabled at the source has no row, one who is gone not even the tables."""
+    if user is None:
+        return UserScope({}, ClientModel())
+    if not user.is_enabled:
+        return UserScope({}, user_model(scope, user))
     buckets = await bound_buckets(connection, scope, await family_ids(connection), user)
     return UserScope({bucket: family.entity for bucket, family in buckets.items()}, user_model(scope, user))
 
