@@ -91,6 +91,10 @@ class _Compiler:
             principals=self._principals,
             assignments=tuple(_assignment(profile) for profile in self._profiles),
             offered=offered,
+            writable={
+                profile.name: tuple(item.name for item in profile.entity if not item.is_read_only)
+                for profile in self._profiles
+            },
             secured={name: attributes for name, attributes in secured.items() if attributes},
             pull_minutes=self._pull_minutes(),
             privileges=self._privileges(),

@@ -208,6 +208,8 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     assignments: tuple[ProfileAssignment, ...] = ()
     offered: Mapping[str, Mapping[str, tuple[str, ...]]] = {}
     """For each profile, the attributes of each entity that devices get."""
+    writable: Mapping[str, tuple[str, ...]] = {}
+    """For each profile, the entities whose rows may be changed."""
     secured: Mapping[str, tuple[str, ...]] = {}
     """Attributes that only users with a permission for them get, by entity."""
     pull_minutes: Mapping[str, int] = {}

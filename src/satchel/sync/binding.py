@@ -68,18 +68,25 @@ def user_model(scope: Scope, user: User) -> ClientModel:
         hidden = {name for name in attributes if (entity, name) not in user.readable}
         if entity in offered:
             offered[entity] -= hidden - set(scope.entity_by_name[entity].key)
-    return _model(
-        scope.client_model, tuple((entity, tuple(sorted(names))) for entity, names in sorted(offered.items()))
-    )
+    writable = frozenset(entity for profile in user.profiles for entity in scope.writable.get(profile, ()))
+    columns = tuple((entity, tuple(sorted(names))) for entity, names in sorted(offered.items()))
+    return _model(scope.client_model, columns, writable)
 
 
 @lru_cache(maxsize=256)
-def _model(whole: ClientModel, offered: tuple[tuple[str, tuple[str, ...]], ...]) -> ClientModel:
+def _model(
+    whole: ClientModel, offered: tuple[tuple[str, tuple[str, ...]], ...], writable: frozenset[str]
+) -> ClientModel:
     names = {entity: frozenset(attributes) for entity, attributes in offered}
-    return ClientModel(tuple(_only(entity, names[entity.name]) for entity in whole.entities if entity.name in names))
+    chosen = [entity for entity in whole.entities if entity.name in names]
+    return ClientModel(
+        tuple(_only(entity, names[entity.name], is_read_only=entity.name not in writable) for entity in chosen)
+    )
 
 
-def _only(entity: ClientEntity, names: frozenset[str]) -> ClientEntity:
+def _only(entity: ClientEntity, names: frozenset[str], *, is_read_only: bool) -> ClientEntity:
     attributes = tuple(attribute for attribute in entity.attributes if attribute.name in names)
     name_attribute = entity.name_attribute if entity.name_attribute in names else None
-    return msgspec.structs.replace(entity, attributes=attributes, name_attribute=name_attribute)
+    return msgspec.structs.replace(
+        entity, attributes=attributes, name_attribute=name_attribute, is_read_only=is_read_only
+    )
