@@ -11,6 +11,7 @@ import msgspec
 
 from satchel.model.ids import Key
 from satchel.model.metadata import Entity, Metadata
+from satchel.model.writes import Abilities, Played, Write
 
 
 class Strategy(StrEnum):
@@ -90,6 +91,23 @@ class Source(Protocol):
 
     async def rows(self, entity: Entity, keys: Sequence[Key]) -> Page:
         """Read these rows (at most 100); `removed` are the keys that do not exist. `watermark` is void."""
+        ...
+
+    async def play(self, writes: Sequence[Write], user_id: str | None, request_id: str) -> Played:
+        """Execute the writes of one edit set, all or none, in the name of this user where the source can do that.
+
+        A create never changes a row that is there, an update never creates one. Sent once: a failure whose effect is
+        unknown is an error (SourceUnreachable), after which `was_executed` and `rows` tell more; SourceBusy: nothing
+        was executed. `request_id` goes along for the source's own log.
+        """
+        ...
+
+    async def was_executed(self, write: Write, user_id: str | None, since: datetime) -> bool | None:
+        """Whether a write sent after that moment was executed, by the source's audit; None: it has none."""
+        ...
+
+    async def abilities(self) -> Abilities:
+        """What the source can do for edits, as far as it is known by now."""
         ...
 
     async def aclose(self) -> None:

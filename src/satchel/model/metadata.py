@@ -45,11 +45,33 @@ class Ownership(StrEnum):
     NONE = "none"
 
 
+class Right(StrEnum):
+    """What a security privilege to change rows is for (Dataverse `PrivilegeType`)."""
+
+    CREATE = "Create"
+    WRITE = "Write"
+    DELETE = "Delete"
+    APPEND = "Append"  # to let its rows refer to others
+    APPEND_TO = "AppendTo"  # to let others refer to its rows
+    ASSIGN = "Assign"  # to give its rows to another owner
+
+
 class Option(msgspec.Struct, frozen=True, omit_defaults=True):
     """One value of a choice."""
 
     value: int
     label: str
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """How a lookup to one of its targets is written (`@odata.bind`)."""
+
+    entity: str
+    """The target."""
+    set_name: str
+    """The target's entity set."""
+    navigation: str
+    """The navigation property, in the metadata's spelling."""
 
 
 class Attribute(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -71,6 +93,8 @@ class Attribute(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Entities a lookup may point to."""
     type_attribute: str | None = None
     """For a polymorphic lookup: the attribute that holds the target entity's name."""
+    references: tuple[Reference, ...] = ()
+    """How a lookup is written, one for each target; none: by its own property, as any value."""
     is_secured: bool = False
     """Only users with a permission for this attribute may read it (Dataverse column-level security)."""
     is_required: bool = False
@@ -92,6 +116,8 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict
     ownership: Ownership = Ownership.NONE
     read_privilege: str | None = None
     """The security privilege to read it, such as `prvReadAccount`; None: everyone may."""
+    privileges: Mapping[Right, str] = {}
+    """The security privileges to change it; a right that is not here needs none."""
     name_attribute: str | None = None
     modified_attribute: str | None = None
     """A datetime that rises with every change (`modifiedon`, `modifiedAt`); None: the entity has none."""
@@ -131,4 +157,15 @@ def digest_of(value: object) -> str:
     return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()[:32]
 
 
-__all__ = ["Attribute", "AttributeType", "Entity", "Key", "Metadata", "Option", "Ownership", "digest_of"]
+__all__ = [
+    "Attribute",
+    "AttributeType",
+    "Entity",
+    "Key",
+    "Metadata",
+    "Option",
+    "Ownership",
+    "Reference",
+    "Right",
+    "digest_of",
+]
