@@ -22,11 +22,13 @@ from satchel.errors import DatabaseUnusable, SourceMisconfigured, SourceUnreacha
 from satchel.identity.keys import MasterKey
 from satchel.identity.secrets import open_sealed, seal
 from satchel.identity.tokens import make_service_token
-from satchel.jobs.organization import OrganizationWork
+from satchel.jobs.organization import OrganizationWork, notify_head
+from satchel.jobs.playback import SIDE_BY_SIDE
 from satchel.jobs.provision import Intervals, ProvisioningWork
 from satchel.model.changes import Source, SourceInfo
 from satchel.model.metadata import Metadata
 from satchel.model.scope import Scope
+from satchel.model.work import WorkItem, WorkName
 from satchel.provisioning.databases import StagingDatabases
 from satchel.provisioning.devices import Devices
 from satchel.provisioning.endpoints import SyncServers
@@ -36,6 +38,7 @@ from satchel.provisioning.profiles import Profiles
 from satchel.settings.schema import Settings
 from satchel.source.connection import Connection as SourceConnection
 from satchel.source.open import open_source
+from satchel.staging.head import Head
 from satchel.storage import delete_prefix, open_storage
 from satchel.work.queue import WorkQueue, drop_waiting, make_queue
 from satchel.work.runner import Runner
@@ -105,6 +108,15 @@ class Rooms:
             statement_timeout_seconds=settings.database.statement_timeout_seconds,
         )
         self.sync_servers = SyncServers(control, self.service_token, self.management_ca())
+
+    async def begin_playback(self, organization: str) -> None:
+        """Have an organization's edits played now; one such work item that waits is enough."""
+        async with self.control.transaction() as connection:
+            await self.queue.defer(connection, WorkItem(WorkName.PLAYBACK, organization))
+
+    async def notify_head(self, organization: str, head: Head) -> None:
+        """Tell all sync servers that an organization's head moved."""
+        await notify_head(self.control, organization, head)
 
     def service_token(self) -> str:
         """A token for another service's management endpoint."""
@@ -203,7 +215,9 @@ class OpenWork:
         settings, stack = self._rooms.settings, AsyncExitStack()
         source = self._rooms.source(self._rooms.open_connection(organization))
         stack.push_async_callback(source.aclose)
-        staging = self._rooms.databases.open(organization, pool_size=settings.worker.concurrency + 2)
+        staging = self._rooms.databases.open(
+            organization, pool_size=settings.worker.concurrency + SIDE_BY_SIDE // 2 + 2
+        )
         await stack.enter_async_context(staging)
         work = OrganizationWork(
             organization=organization,

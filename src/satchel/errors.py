@@ -146,6 +146,20 @@ class QueryInvalid(ConfigError):
     code = "E122"
 
 
+class EditInvalid(ConfigError):
+    """The change cannot be made."""
+
+    code = "E125"
+    default_hint = "Nothing was changed. `satchel device tables` shows what can be set."
+
+
+class EditUnknown(ConfigError):
+    """There is no such pending edit."""
+
+    code = "E126"
+    default_hint = "`satchel device pending` shows their numbers."
+
+
 # -- the work item waits -------------------------------------------------------------------------------------------
 
 
@@ -176,6 +190,13 @@ class StoreBusy(RetryLater):
     """The database cannot be reached now."""
 
     code = "E203"
+
+
+class TooManyEdits(RetryLater):
+    """Too many edits of this device wait to be played back."""
+
+    code = "E205"
+    default_hint = "Nothing is lost: the rest waits on the device. An administrator sees why: `satchel edits list`."
 
 
 class ServerUnreachable(RetryLater):

@@ -21,6 +21,7 @@ from litestar import Litestar
 from satchel.assembly import Rooms, control_url, open_rooms
 from satchel.http.app import management_app, sync_app
 from satchel.http.auth import DeviceAuth, ServiceAuth
+from satchel.http.edits import EditsServing
 from satchel.http.management import ManagementServing
 from satchel.http.sync import SyncServing
 from satchel.identity.certificates import ServerCertificate, ensure_server_certificate
@@ -102,7 +103,14 @@ def _sync_app(rooms: Rooms, served: ServedOrganizations, certificate: ServerCert
         lease=Lease(math.ceil(lease.offline_lease_days * DAY_SECONDS), lease.offline_lease_action),
         ca_file=certificate.ca_file,
     )
-    return sync_app(serving, rooms.control, settings.max_request_bytes)
+    edits = EditsServing(
+        auth=serving.auth,
+        served=served,
+        max_unsettled=settings.max_unsettled_edits,
+        begin_playback=rooms.begin_playback,
+        notify=rooms.notify_head,
+    )
+    return sync_app(serving, edits, rooms.control, settings.max_request_bytes)
 
 
 def _management_app(rooms: Rooms, served: ServedOrganizations, max_request_bytes: int) -> Litestar:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from satchel.database.pool import Database
-from satchel.sync.binding import Users
+from satchel.staging.users import Users
 from satchel.sync.cursor import CursorSeal
 from satchel.sync.download import StepLimits, download
 

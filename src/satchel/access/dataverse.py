@@ -48,6 +48,8 @@ DATAVERSE_PRINCIPALS = Principals(
         entity="entityname",
         attribute="attributelogicalname",
         can_read="canread",
+        can_create="cancreate",
+        can_update="canupdate",
         of_users=Membership("systemuserprofiles", "systemuserid", "fieldsecurityprofileid"),
         of_teams=Membership("teamprofiles", "teamid", "fieldsecurityprofileid"),
     ),
@@ -76,12 +78,15 @@ def dataverse_principals(metadata: Metadata, hierarchy: Hierarchy, depth: int) -
 
 def _without_missing(principals: Principals, metadata: Metadata) -> Principals:
     """Without columns that only some services have."""
-    roles, shares = principals.roles, principals.shares
+    roles, shares, columns = principals.roles, principals.shares, principals.columns
+    for word in ("can_create", "can_update"):
+        if columns and not _has(metadata, columns.permissions, getattr(columns, word)):
+            columns = msgspec.structs.replace(columns, **{word: None})
     if roles and not _has(metadata, roles.entity, roles.root):
         roles = msgspec.structs.replace(roles, root=None)
     if shares and not _has(metadata, shares.entity, shares.inherited_rights):
         shares = msgspec.structs.replace(shares, inherited_rights=None)
-    return msgspec.structs.replace(principals, roles=roles, shares=shares)
+    return msgspec.structs.replace(principals, roles=roles, shares=shares, columns=columns)
 
 
 def _has(metadata: Metadata, entity: str, attribute: str | None) -> bool:

@@ -26,7 +26,7 @@ from satchel.model.condition import (
     every,
     leaves,
 )
-from satchel.model.metadata import Attribute, AttributeType, Entity, Metadata
+from satchel.model.metadata import Attribute, AttributeType, Entity, Metadata, Right
 from satchel.model.metadata import Ownership as OwnershipType
 from satchel.model.scope import (
     Binding,
@@ -34,6 +34,7 @@ from satchel.model.scope import (
     PartKind,
     Principals,
     ProfileAssignment,
+    RowOwner,
     Scope,
     Shares,
     reached_attributes,
@@ -98,6 +99,8 @@ class _Compiler:
             secured={name: attributes for name, attributes in secured.items() if attributes},
             pull_minutes=self._pull_minutes(),
             privileges=self._privileges(),
+            rights=self._rights(),
+            owners=self._owners(),
             user_attributes=tuple(parameters),
             client_model=client_model,
         )
@@ -269,7 +272,8 @@ class _Compiler:
         if shares:
             wanted += [(shares.entity, name, whole) for name in (shares.rights, shares.inherited_rights)]
         if columns:
-            wanted.append((columns.permissions, columns.can_read, whole))
+            flags = (columns.can_read, columns.can_create, columns.can_update)
+            wanted += [(columns.permissions, name, whole) for name in flags]
         for entity, name, kinds in wanted:
             kind = find_attribute(find_entity(self._metadata, entity), name).type if name else None
             if kind is not None and kind not in kinds:
@@ -314,6 +318,34 @@ class _Compiler:
                 raise ProfileInvalid(
                     f"The source does not tell which privilege {name} needs, so nobody may take it offline.",
                     hint="The application user needs to read EntityDefinitions with their privileges.",
+                )
+        return found
+
+    def _rights(self) -> dict[str, Mapping[Right, str]]:
+        """The privileges to change what is offered, and to refer to what its lookups may point to."""
+        if not self._privileges() or self._principals is None or self._principals.roles is None:
+            return {}
+        if self._principals.roles.privilege_entity is None:
+            return {}  # such a source's privileges are for reading
+        known = self._metadata.entity_by_name
+        targets = {t for name in self._items for a in known[name].attributes for t in a.targets if t in known}
+        found: dict[str, Mapping[Right, str]] = {
+            name: {right: p for right, p in known[name].privileges.items() if right is Right.APPEND_TO}
+            for name in sorted(targets - self._items.keys())
+        }
+        return {n: rights for n, rights in found.items() if rights} | {
+            name: dict(known[name].privileges) for name in self._items if known[name].privileges
+        }
+
+    def _owners(self) -> dict[str, RowOwner]:
+        """Whose rows are, where security asks for it."""
+        found = {}
+        for name in self._items:
+            ownership = self._ownership(name)
+            if ownership.owner or ownership.unit:
+                found[name] = RowOwner(
+                    ownership.owner.place.attribute if ownership.owner and ownership.owner.place else None,
+                    ownership.unit.place.attribute if ownership.unit and ownership.unit.place else None,
                 )
         return found
 
@@ -383,6 +415,8 @@ class _Compiler:
             for name, attributes in _principal_attributes(self._principals).items():
                 pulled.setdefault(name, set()).update(attributes)
             pulled[self._principals.user].update(parameters)
+        for name, row in self._owners().items():
+            pulled[name].update(attribute for attribute in (row.owner, row.unit) if attribute)
         for binding in bindings:
             for name, attribute in reached_attributes(binding.family):
                 pulled.setdefault(name, set()).update({attribute} if attribute else ())
@@ -448,7 +482,8 @@ def _principal_attributes(principals: Principals) -> Mapping[str, set[str]]:
     if shares:
         need(shares.entity, shares.row, shares.principal, shares.rights, shares.inherited_rights)
     if columns:
-        need(columns.permissions, columns.profile, columns.entity, columns.attribute, columns.can_read)
+        need(columns.permissions, columns.profile, columns.entity, columns.attribute)
+        need(columns.permissions, columns.can_read, columns.can_create, columns.can_update)
         links += [columns.of_users, columns.of_teams]
     for link in links:
         if link:

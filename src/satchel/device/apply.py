@@ -8,14 +8,18 @@ from typing import Any, Self
 import apsw
 import msgspec
 
+from satchel.device.edits.overlay import Overlay
+from satchel.device.edits.verdicts import settle
 from satchel.device.lease import SYSTEM_CLOCK, Clock, renew_lease
-from satchel.device.schema import migrate, quoted, stored
+from satchel.device.schema import key_matches, migrate, quoted, upsert
 from satchel.device.store import Store, readable_failures
 from satchel.errors import ProtocolBroken
 from satchel.model.client_model import ClientEntity, ClientModel
+from satchel.model.edits import Outcome
 from satchel.protocol.messages import Begin, End, Line
 
 RESET = "reset"
+ROWS_HELD = 50_000
 _MISFITS = (
     apsw.SQLError, apsw.ConstraintError, apsw.BindingsError, apsw.MismatchError, apsw.RangeError, apsw.TooBigError,
     TypeError, ValueError, OverflowError,
@@ -27,22 +31,27 @@ class Applied(msgspec.Struct):
 
     rows_by_entity: dict[str, int] = {}
     rows_removed: int = 0
+    verdicts: dict[str, int] = {}
+    """Edit sets that the server settled, by verdict."""
     checkpoint: int | None = None
     was_reset: bool = False
 
     def add(self, more: Applied) -> None:
         """Count what another transaction changed."""
-        for entity, rows in more.rows_by_entity.items():
-            self.rows_by_entity[entity] = self.rows_by_entity.get(entity, 0) + rows
+        for own, others in ((self.rows_by_entity, more.rows_by_entity), (self.verdicts, more.verdicts)):
+            for name, count in others.items():
+                own[name] = own.get(name, 0) + count
         self.rows_removed += more.rows_removed
         self.checkpoint = self.checkpoint if more.checkpoint is None else more.checkpoint
         self.was_reset = self.was_reset or more.was_reset
 
 
 class Applier:
-    """Applies the lines of one answer as they come, so that memory does not grow with what stands between cursors.
+    """Applies the lines of one answer, as many as stand before a cursor in one transaction with it.
 
-    Order: one transaction from one cursor to the next. What no cursor confirmed goes away when this is left.
+    Lines wait in memory for their cursor, so that the database is locked for others only while they are written;
+    beyond `ROWS_HELD` rows they are written as they come, so that memory does not grow with what stands between
+    cursors. What no cursor confirmed goes away when this is left.
     """
 
     def __init__(self, store: Store, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -51,6 +60,9 @@ class Applier:
         self._clock = clock
         self._model = store.model
         self._statements: dict[tuple[str, tuple[str, ...]], str] = {}
+        self._held: list[Line] = []
+        self._rows_held = 0
+        self._overlay: Overlay | None = None
         self._changes = Applied()
         self.applied = Applied()
         """What was committed."""
@@ -65,62 +77,87 @@ class Applier:
 
     def take(self, line: Line) -> bool:
         """Take a line; True where it ends the answer. Errors: ProtocolBroken, as `readable_failures`."""
+        self._held.append(line)
+        self._rows_held += len(line.rows or ()) + len(line.keys or ())
+        if line.cursor is None and line.end is None and self._rows_held < ROWS_HELD:
+            return False
+        held, self._held, self._rows_held = self._held, [], 0
         with readable_failures():
             connection = self._store.begin()
-            if line.cursor is not None:
-                self._commit(connection, line.cursor, None)
-            elif line.end is not None:
-                self._commit(connection, line.end.cursor, line.end)
-            else:
-                try:
-                    self._apply(connection, line)
-                except _MISFITS as error:
-                    raise ProtocolBroken("The server's answer does not fit the tables.") from error
+            if self._overlay is None:
+                self._overlay = Overlay(connection, self._model)
+            try:
+                for each in held:
+                    self._apply(connection, self._overlay, each)
+            except _MISFITS as error:
+                raise ProtocolBroken("The server's answer does not fit the tables.") from error
         return line.end is not None
 
-    def _commit(self, connection: apsw.Connection, cursor: str, end: End | None) -> None:
+    def _commit(self, connection: apsw.Connection, overlay: Overlay, cursor: str, end: End | None) -> None:
         if end is not None:
-            self._finish_reset(connection)
+            self._finish_reset(connection, overlay)
             self._store.set("checkpoint", str(end.checkpoint))
             self._changes.checkpoint = end.checkpoint
+        overlay.finish(is_complete=end is not None)
+        self._overlay = None  # edits may be made before the next transaction
         self._store.set("cursor", cursor)
         connection.execute("commit")
         self.applied.add(self._changes)
         self._changes = Applied()
 
-    def _apply(self, connection: apsw.Connection, line: Line) -> None:
-        if line.begin is not None:
-            self._begin(connection, line.begin)
+    def _apply(self, connection: apsw.Connection, overlay: Overlay, line: Line) -> None:
+        if line.cursor is not None:
+            self._commit(connection, overlay, line.cursor, None)
+        elif line.end is not None:
+            self._commit(connection, overlay, line.end.cursor, line.end)
+        elif line.begin is not None:
+            self._begin(connection, overlay, line.begin)
         elif line.model is not None:
-            self._migrate(connection, line.model)
+            self._migrate(connection, overlay, line.model)
         elif line.put is not None and line.rows is not None and line.columns is not None:
-            self._put(connection, line.put, tuple(line.columns), line.rows)
+            self._put(connection, overlay, line.put, tuple(line.columns), line.rows)
         elif line.remove is not None and line.keys is not None:
-            self._remove(connection, line.remove, line.keys)
+            self._remove(connection, overlay, line.remove, line.keys)
+        elif line.outcome is not None:
+            self._settle(connection, overlay, line.outcome)
         for name in line.wipe or ():
-            self._wipe(connection, name)
+            self._wipe(connection, overlay, name)
 
-    def _begin(self, connection: apsw.Connection, begin: Begin) -> None:
+    def _begin(self, connection: apsw.Connection, overlay: Overlay, begin: Begin) -> None:
         renew_lease(self._store, None if begin.lease is msgspec.UNSET else begin.lease, self._clock.now())
         if begin.reset:
             connection.execute("delete from _satchel_seen")  # of a reset that this one begins over
             self._store.set(RESET, "1")
+            overlay.begin_reset()
             self._changes.was_reset = True
 
-    def _migrate(self, connection: apsw.Connection, model: ClientModel) -> None:
-        migrate(connection, self._model, model)
+    def _settle(self, connection: apsw.Connection, overlay: Overlay, outcome: Outcome) -> None:
+        if settle(connection, overlay, outcome):
+            verdicts = self._changes.verdicts
+            verdicts[outcome.verdict] = verdicts.get(outcome.verdict, 0) + 1
+
+    def _migrate(self, connection: apsw.Connection, overlay: Overlay, model: ClientModel) -> None:
+        overlay.change_model(model, migrate(connection, self._model, model))
         self._store.set("model", msgspec.json.encode(model).decode())
         self._model = model
         self._statements.clear()
 
-    def _put(self, connection: apsw.Connection, name: str, columns: tuple[str, ...], rows: list[list[Any]]) -> None:
+    def _put(
+        self,
+        connection: apsw.Connection,
+        overlay: Overlay,
+        name: str,
+        columns: tuple[str, ...],
+        rows: list[list[Any]],
+    ) -> None:
         entity = self._model.entity_by_name.get(name)
         if entity is None:
             raise ProtocolBroken("The server sent rows of an entity that the client model does not have.", entity=name)
         statement = self._statements.get((name, columns))
         if statement is None:
-            statement = self._statements[name, columns] = _upsert(entity, columns)
+            statement = self._statements[name, columns] = upsert(entity, columns)
         connection.executemany(statement, rows)
+        overlay.put(entity, columns, rows)
         if self._store.get(RESET):
             self._note_seen(connection, entity, columns, rows)
         counts = self._changes.rows_by_entity
@@ -134,26 +171,28 @@ class Applier:
         seen = ((*(row[place] for place in places), entity.name) for row in rows)
         connection.executemany(
             f"insert or ignore into _satchel_seen select ?{len(places) + 1}, _rowid_"
-            f" from {quoted(entity.name)} where {_matches(entity)}",
+            f" from {quoted(entity.name)} where {key_matches(entity)}",
             seen,
         )
 
-    def _remove(self, connection: apsw.Connection, name: str, keys: list[Any]) -> None:
+    def _remove(self, connection: apsw.Connection, overlay: Overlay, name: str, keys: list[Any]) -> None:
         """What is not there needs no removing: neither a row nor an entity."""
         entity = self._model.entity_by_name.get(name)
         if entity is None:
             return
         before = connection.total_changes()
         bound = [tuple(key) if isinstance(key, list) else (key,) for key in keys]
-        connection.executemany(f"delete from {quoted(name)} where {_matches(entity)}", bound)
+        connection.executemany(f"delete from {quoted(name)} where {key_matches(entity)}", bound)
         self._changes.rows_removed += connection.total_changes() - before
+        overlay.remove(name, bound)
 
-    def _wipe(self, connection: apsw.Connection, name: str) -> None:
+    def _wipe(self, connection: apsw.Connection, overlay: Overlay, name: str) -> None:
         if name in self._model.entity_by_name:
             connection.execute(f"delete from {quoted(name)}")
             self._changes.rows_removed += connection.changes()
+            overlay.wipe(name)
 
-    def _finish_reset(self, connection: apsw.Connection) -> None:
+    def _finish_reset(self, connection: apsw.Connection, overlay: Overlay) -> None:
         """Drop every row that was not put since the reset began."""
         if not self._store.get(RESET):
             return
@@ -164,22 +203,6 @@ class Applier:
                 (entity.name,),
             )
             self._changes.rows_removed += connection.changes()
+        overlay.finish_reset()
         connection.execute("delete from _satchel_seen")
         self._store.set(RESET, None)
-
-
-def _upsert(entity: ClientEntity, columns: Sequence[str]) -> str:
-    names = ", ".join(quoted(name) for name in columns)
-    key = ", ".join(quoted(name) for name in entity.key)
-    changed = [f"{quoted(n)} = excluded.{quoted(n)}" for n in columns if n not in entity.key]
-    action = f"update set {', '.join(changed)}" if changed else "nothing"
-    attributes = {a.name: a for a in entity.attributes}
-    if not attributes.keys() >= set(columns) >= set(entity.key):
-        raise ProtocolBroken("The server sent columns that do not fit the client model.", entity=entity.name)
-    values = ", ".join(stored(attributes[name], place) for place, name in enumerate(columns, 1))
-    return f"insert into {quoted(entity.name)} ({names}) values ({values}) on conflict ({key}) do {action}"
-
-
-def _matches(entity: ClientEntity) -> str:
-    attributes = {a.name: a for a in entity.attributes}
-    return " and ".join(f"{quoted(name)} = {stored(attributes[name], at)}" for at, name in enumerate(entity.key, 1))

@@ -5,14 +5,22 @@ from __future__ import annotations
 import contextlib
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import apsw
 import msgspec
 
 from satchel.device import endpoint as endpoints
 from satchel.device.download import Download, Progress, SyncReport, forget_position
+from satchel.device.edits import outbox
+from satchel.device.edits.editing import Changes, RowId
+from satchel.device.edits.outbox import PendingSet, SetState
+from satchel.device.edits.overlay import Overlay
+from satchel.device.edits.sender import sending
+from satchel.device.edits.upload import UploadProgress, upload
+from satchel.device.edits.verdicts import Choice, discard, resolve, retry
 from satchel.device.endpoint import Endpoint
 from satchel.device.folder import Description, DeviceFolder
 from satchel.device.key import CIPHER, DeviceKey, find_key, given_key, make_key, warn_of_key_file
@@ -38,6 +46,7 @@ from satchel.model.client_model import ClientModel
 from satchel.protocol.enrolment import parse_link
 
 WATCH_WAIT_SECONDS = 25.0
+VERDICT_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 60.0
 STOP_SECONDS = 0.2
 
@@ -58,7 +67,7 @@ class Device:
         except BaseException:
             self._writer.close()
             raise
-        self._is_encrypted = key is not None
+        self._key = key
         self._endpoint: Endpoint | None = None
         self._clock = clock
         self._lease = LeaseGuard(self._reader, self._writer, clock)
@@ -128,9 +137,17 @@ class Device:
             self._endpoint = None
 
     def sync(
-        self, progress: Progress | None = None, *, from_start: bool = False, wait_seconds: float = 0.0
+        self,
+        progress: Progress | None = None,
+        *,
+        on_upload: Callable[[UploadProgress], None] | None = None,
+        from_start: bool = False,
+        wait_seconds: float = 0.0,
     ) -> SyncReport:
-        """Bring the copy to where the organization stands; with `wait_seconds`, wait for something new first.
+        """Hand over what was changed here and bring the copy to where the organization stands.
+
+        With `wait_seconds`, wait for something new first. Where edits were handed over, wait a few seconds for what
+        becomes of them. A download goes on where an upload fails (`upload_problem` says why).
 
         Errors: ServerUnreachable (what arrived stays, the next sync goes on), TokenInvalid, CursorInvalid, DeviceBusy,
         DeviceWiped (all is erased).
@@ -142,13 +159,37 @@ class Device:
                 forget_position(self._writer)
             if self._endpoint is None:
                 self._endpoint = Endpoint(self._enrolment)
+            download = Download(self._writer, self._endpoint, progress, clock=self._clock)
             try:
-                return Download(self._writer, self._endpoint, progress, clock=self._clock).run(
-                    wait_seconds=wait_seconds
-                )
+                sent, problem = self._upload(self._endpoint, on_upload)
+                report = download.run(wait_seconds=0.0 if sent else wait_seconds)
+                if sent:
+                    self._await_verdicts(download)
             except WipeOrdered as order:
                 self._wipe(self._endpoint)
                 raise DeviceWiped from order
+            report.edits_sent, report.upload_problem = sent, problem
+            return report
+
+    def _upload(self, endpoint: Endpoint, on_upload: Callable[[UploadProgress], None] | None) -> tuple[int, str | None]:
+        try:
+            return upload(self._writer, endpoint.post_edits, on_upload), None
+        except WipeOrdered:
+            raise
+        except SatchelError as error:
+            return 0, f"{error.message} [{error.code}]"
+
+    def _await_verdicts(self, download: Download) -> None:
+        """As long as verdicts come; what is held at the server comes with a later sync."""
+        left = self._on_the_way()
+        while left:
+            download.run(wait_seconds=VERDICT_SECONDS)
+            before, left = left, self._on_the_way()
+            if left >= before:
+                return
+
+    def _on_the_way(self) -> int:
+        return outbox.counts(self._writer.connection).get(SetState.SENT, 0)
 
     def watch(
         self,
@@ -157,23 +198,85 @@ class Device:
         on_trouble: Callable[[SatchelError], None] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Stay current until told to stop: each change arrives as it happens.
+        """Stay current until told to stop: each change arrives as it happens, and each edit goes out as it is made.
 
         Networks may come and go, and so may another process that syncs.
         """
+
+        def trouble(error: SatchelError) -> None:
+            if on_trouble is not None:
+                on_trouble(error)
+
         pause_seconds = 1.0
-        while not should_stop():
-            try:
-                report = self.sync(wait_seconds=WATCH_WAIT_SECONDS)
-            except (RetryLater, DeviceBusy) as error:
-                if on_trouble is not None:
-                    on_trouble(error)
-                _wait(pause_seconds, should_stop)
-                pause_seconds = min(LONGEST_PAUSE_SECONDS, pause_seconds * 2)
-                continue
-            pause_seconds = 1.0
-            if report.rows_put or report.rows_removed or report.was_reset:
-                on_change(report)
+        with sending(lambda: Store(self._folder.database, self._key), self._enrolment, trouble):
+            while not should_stop():
+                try:
+                    report = self.sync(wait_seconds=WATCH_WAIT_SECONDS)
+                except (RetryLater, DeviceBusy) as error:
+                    trouble(error)
+                    _wait(pause_seconds, should_stop)
+                    pause_seconds = min(LONGEST_PAUSE_SECONDS, pause_seconds * 2)
+                    continue
+                pause_seconds = 1.0
+                if report.rows_put or report.rows_removed or report.was_reset or report.edits_settled:
+                    on_change(report)
+
+    @contextlib.contextmanager
+    def edit(self) -> Iterator[Changes]:
+        """Change rows, all of it or nothing, here at once and at the source with the next sync.
+
+        What is changed inside is seen by other reads when the block is left. Errors: EditInvalid, LeaseEnded,
+        DeviceWiped, StoreBusy.
+        """
+        self._check_readable()
+        with self._writer.transaction() as connection:
+            changes = Changes(connection, self._writer.model)
+            yield changes
+            changes.keep()
+
+    def create(self, entity: str, values: Mapping[str, Any] | None = None, /, **more: Any) -> str:
+        """Make one row; returns its key. Errors: as `edit`."""
+        with self.edit() as changes:
+            return changes.create(entity, values, **more)
+
+    def update(self, entity: str, key: RowId, values: Mapping[str, Any] | None = None, /, **more: Any) -> None:
+        """Change one row. Errors: as `edit`."""
+        with self.edit() as changes:
+            changes.update(entity, key, values, **more)
+
+    def delete(self, entity: str, key: RowId) -> None:
+        """Delete one row. Errors: as `edit`."""
+        with self.edit() as changes:
+            changes.delete(entity, key)
+
+    def pending(self) -> list[PendingSet]:
+        """Everything in the outbox, in order: what waits, what is on its way, what needs a decision."""
+        self._check_standing()
+        return list(outbox.all_sets(self._reader.connection))
+
+    def retry(self, number: int) -> None:
+        """Send an edit set that was not executed once more. Errors: EditUnknown, EditInvalid."""
+        with self._settling() as (connection, overlay):
+            retry(connection, overlay, number)
+
+    def resolve(self, number: int, choices: Mapping[str, Choice]) -> None:
+        """Decide a conflict by attribute, or correct what was refused. Errors: EditUnknown, EditInvalid."""
+        with self._settling() as (connection, overlay):
+            resolve(connection, overlay, self._writer.model, number, choices)
+
+    def discard(self, number: int, *, with_dependents: bool = False) -> list[int]:
+        """Undo an edit set that is not executed; returns the numbers of all that went. Errors: EditUnknown,
+        EditInvalid."""
+        with self._settling() as (connection, overlay):
+            return discard(connection, overlay, number, with_dependents=with_dependents)
+
+    @contextlib.contextmanager
+    def _settling(self) -> Iterator[tuple[apsw.Connection, Overlay]]:
+        self._check_standing()
+        with self._writer.transaction() as connection:
+            overlay = Overlay(connection, self._writer.model)
+            yield connection, overlay
+            overlay.finish(is_complete=False)
 
     def sql(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
         """Read with SQL. Errors: QueryInvalid, LeaseEnded, DeviceWiped."""
@@ -209,7 +312,7 @@ class Device:
             self._reader,
             self._folder,
             self._enrolment,
-            is_encrypted=self._is_encrypted,
+            is_encrypted=self._key is not None,
             is_locked=self._lease.ended() is not None,
         )
 

@@ -12,6 +12,7 @@ import httpx
 import msgspec
 
 from satchel.device.apply import RESET, Applied, Applier
+from satchel.device.edits.overlay import mark_images_stale
 from satchel.device.endpoint import Endpoint
 from satchel.device.lease import SYSTEM_CLOCK, Clock, renew_lease
 from satchel.device.store import Store
@@ -40,6 +41,12 @@ class SyncReport(msgspec.Struct, kw_only=True):
     rows_put: int = 0
     rows_removed: int = 0
     rows_by_entity: dict[str, int] = {}
+    edits_sent: int = 0
+    """Edit sets that the server took."""
+    edits_settled: dict[str, int] = {}
+    """Edit sets that came home, by verdict."""
+    upload_problem: str | None = None
+    """Why edits could not be handed over; they wait, and what is new came all the same."""
     bytes_received: int = 0
     duration_seconds: float = 0.0
     checkpoint: int | None = None
@@ -73,7 +80,10 @@ class Download:
         self._report = SyncReport()
 
     def run(self, *, wait_seconds: float = 0.0) -> SyncReport:
-        """Sync to the end; what arrived stays, also where it breaks off. Errors: ServerUnreachable, Denied, Refused."""
+        """Sync to the end; what arrived stays, also where it breaks off. Again: the report goes on.
+
+        Errors: ServerUnreachable, Denied, Refused.
+        """
         began = time.monotonic()
         try:
             self._repeat(wait_seconds)
@@ -81,7 +91,7 @@ class Download:
             with contextlib.suppress(apsw.Error):  # a full disk may be what went wrong
                 self._store.set("last_error", f"{error.message} [{error.code}]")
             raise
-        self._report.duration_seconds = time.monotonic() - began
+        self._report.duration_seconds += time.monotonic() - began
         checkpoint = self._store.get("checkpoint")
         self._report.checkpoint = int(checkpoint) if checkpoint else None
         with self._store.transaction():
@@ -117,6 +127,7 @@ class Download:
                     renew_lease(self._store, parse_lease(answer.headers.get(LEASE_HEADER)), self._clock.now())
                 self._report.was_current = self._report.answers == 1
                 return True
+            self._report.was_current = False
             try:
                 return self._read(answer, applier)
             finally:
@@ -142,6 +153,8 @@ class Download:
         for entity, rows in applied.rows_by_entity.items():
             report.rows_by_entity[entity] = report.rows_by_entity.get(entity, 0) + rows
             report.rows_put += rows
+        for verdict, count in applied.verdicts.items():
+            report.edits_settled[verdict] = report.edits_settled.get(verdict, 0) + count
         report.rows_removed += applied.rows_removed
         report.was_reset = report.was_reset or applied.was_reset
 
@@ -151,4 +164,5 @@ def forget_position(store: Store) -> None:
     with store.transaction() as connection:
         store.set("cursor", None)
         store.set(RESET, "1")
+        mark_images_stale(connection)
         connection.execute("delete from _satchel_seen")

@@ -16,13 +16,22 @@ from satchel.errors import (
     EnrolmentRefused,
     InputInvalid,
     NotEntitled,
+    ProtocolBroken,
     RequestInvalid,
     SatchelError,
     ServerUnreachable,
     TokenInvalid,
 )
 from satchel.protocol.enrolment import EnrolmentLink
-from satchel.protocol.messages import PROBLEM_MEDIA_TYPE, EnrollAnswer, EnrollRequest, Problem, SyncRequest
+from satchel.protocol.messages import (
+    PROBLEM_MEDIA_TYPE,
+    EditsAnswer,
+    EditsRequest,
+    EnrollAnswer,
+    EnrollRequest,
+    Problem,
+    SyncRequest,
+)
 
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 60.0
@@ -106,6 +115,20 @@ class Endpoint:
                 yield answer
             else:
                 raise error_of(answer.status_code, answer.read()[:_MAX_SMALL_ANSWER_BYTES])
+
+    def post_edits(self, request: EditsRequest) -> EditsAnswer:
+        """Hand over edits; what the answer takes without a refusal is durable.
+
+        Errors: as `error_of`, ServerUnreachable.
+        """
+        with _readable_failures(self._server_url):
+            answer = self._client.post(f"/v1/orgs/{self._organization}/edits", content=msgspec.json.encode(request))
+        if answer.status_code != httpx.codes.OK:
+            raise error_of(answer.status_code, answer.content)
+        try:
+            return msgspec.json.decode(answer.content, type=EditsAnswer)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ProtocolBroken("The server's answer to edits cannot be read.") from error
 
     def confirm_wiped(self) -> None:
         """Tell the server that all is erased. Errors: as `error_of`, ServerUnreachable."""

@@ -98,12 +98,11 @@ class LeaseGuard:
         return state if has_ended else None
 
     def erase(self) -> None:
-        """Drop all data and keep the enrolment; again is harmless. The caller holds the lock.
+        """Drop all data and keep the enrolment and what the user entered; again is harmless. The caller holds the lock.
 
         One transaction drops it, zeros in its place; then the file is cut and the log emptied. A process killed before
         that goes on with it at the next open. Errors: DataFolderUnusable, StoreBusy.
         """
-        # Edits that wait to be uploaded would be exported here, sealed for the server, before anything is dropped.
         store = self._writer
         store.connection.pragma("secure_delete", True)
         with store.transaction() as connection:

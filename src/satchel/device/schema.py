@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import apsw
 
+from satchel.errors import ProtocolBroken
 from satchel.model.client_model import ClientAttribute, ClientEntity, ClientModel
 from satchel.model.metadata import AttributeType
 
@@ -51,19 +54,41 @@ def stored(attribute: ClientAttribute, place: int) -> str:
     return f"case when {fits} then cast(?{place} as numeric) else ?{place} end"
 
 
-def migrate(connection: apsw.Connection, before: ClientModel, after: ClientModel) -> None:
-    """Bring the tables from one client model to the next, in the caller's transaction.
+def upsert(entity: ClientEntity, columns: Sequence[str]) -> str:
+    """The statement that puts a row of these columns. Errors: ProtocolBroken where they are not the entity's."""
+    names = ", ".join(quoted(name) for name in columns)
+    key = ", ".join(quoted(name) for name in entity.key)
+    changed = [f"{quoted(n)} = excluded.{quoted(n)}" for n in columns if n not in entity.key]
+    action = f"update set {', '.join(changed)}" if changed else "nothing"
+    attributes = {a.name: a for a in entity.attributes}
+    if not attributes.keys() >= set(columns) >= set(entity.key):
+        raise ProtocolBroken("The server sent columns that do not fit the client model.", entity=entity.name)
+    values = ", ".join(stored(attributes[name], place) for place, name in enumerate(columns, 1))
+    return f"insert into {quoted(entity.name)} ({names}) values ({values}) on conflict ({key}) do {action}"
+
+
+def key_matches(entity: ClientEntity) -> str:
+    """The condition for the row whose key is bound to the first parameters."""
+    attributes = {a.name: a for a in entity.attributes}
+    return " and ".join(f"{quoted(name)} = {stored(attributes[name], at)}" for at, name in enumerate(entity.key, 1))
+
+
+def migrate(connection: apsw.Connection, before: ClientModel, after: ClientModel) -> set[str]:
+    """Bring the tables from one client model to the next, in the caller's transaction; returns those that were made
+    anew and are empty.
 
     The server sends the rows of every entity whose client model changed again, so a new column is filled then.
     """
+    rebuilt: set[str] = set()
     for name in before.entity_by_name.keys() - after.entity_by_name.keys():
         connection.execute(f"drop table if exists {quoted(name)}")
     for entity in after.entities:
         standing = before.entity_by_name.get(entity.name)
         if standing is None:
             create(connection, entity)
-        elif standing != entity:
-            _alter(connection, standing, entity)
+        elif standing != entity and _alter(connection, standing, entity):
+            rebuilt.add(entity.name)
+    return rebuilt
 
 
 def create(connection: apsw.Connection, entity: ClientEntity) -> None:
@@ -77,7 +102,8 @@ def create(connection: apsw.Connection, entity: ClientEntity) -> None:
         _index(connection, entity, attribute)
 
 
-def _alter(connection: apsw.Connection, before: ClientEntity, after: ClientEntity) -> None:
+def _alter(connection: apsw.Connection, before: ClientEntity, after: ClientEntity) -> bool:
+    """Change a table in place; True where it had to be made anew."""
     known = {a.name: a for a in before.attributes}
     wanted = {a.name: a for a in after.attributes}
     is_breaking = before.key != after.key or any(
@@ -87,7 +113,7 @@ def _alter(connection: apsw.Connection, before: ClientEntity, after: ClientEntit
     if is_breaking:
         connection.execute(f"drop table {table}")
         create(connection, after)
-        return
+        return True
     for name in known.keys() - wanted.keys():
         connection.execute(f"drop index if exists {_index_name(after, known[name])}")
         connection.execute(f"alter table {table} drop column {quoted(name)}")
@@ -95,6 +121,7 @@ def _alter(connection: apsw.Connection, before: ClientEntity, after: ClientEntit
         if name not in known:
             connection.execute(f"alter table {table} add column {quoted(name)} {column_type(wanted[name])}")
         _index(connection, after, wanted[name])
+    return False
 
 
 def _index(connection: apsw.Connection, entity: ClientEntity, attribute: ClientAttribute) -> None:

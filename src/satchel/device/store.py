@@ -13,6 +13,7 @@ from pathlib import Path
 import apsw
 import msgspec
 
+from satchel.device.edits.outbox import TABLES, strip
 from satchel.device.key import CIPHER, DeviceKey
 from satchel.device.schema import quoted
 from satchel.errors import CopyDiverged, DataFolderUnusable, DeviceKeyWrong, StoreBusy
@@ -109,10 +110,14 @@ class Store:
             self.connection.set_busy_timeout(_BUSY_MILLISECONDS)
 
     def drop_data(self, connection: apsw.Connection) -> None:
-        """Drop all tables and what tells where the copy stands, in the caller's transaction; the enrolment stays."""
+        """Drop all tables and what tells where the copy stands, in the caller's transaction.
+
+        The enrolment stays, and so do edits: what the user entered, and of rows nothing but the attributes they set.
+        """
         for entity in self.model.entities:
             connection.execute(f"drop table if exists {quoted(entity.name)}")
         connection.execute("delete from _satchel_seen")
+        strip(connection)
         for name in DATA_STATE:
             self.set(name, None)
 
@@ -158,7 +163,7 @@ class Store:
         self.connection.pragma("synchronous", "normal")
         self.connection.pragma("wal_autocheckpoint", _WAL_PAGES)
         self.connection.pragma("journal_size_limit", _WAL_BYTES)
-        self.connection.execute(_STATE)
+        self.connection.execute(_STATE + TABLES)
 
 
 @contextmanager

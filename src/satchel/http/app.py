@@ -12,6 +12,7 @@ from litestar.types import ControllerRouterHandler, ExceptionHandlersMap
 
 from satchel.database.pool import Database
 from satchel.errors import SatchelError
+from satchel.http.edits import EditsController, EditsServing
 from satchel.http.health import HealthController
 from satchel.http.management import ManagementController, ManagementServing
 from satchel.http.problems import respond_to_fault, respond_to_http_error, respond_to_satchel_error
@@ -24,9 +25,10 @@ _HANDLERS: ExceptionHandlersMap = {
 }
 
 
-def sync_app(serving: SyncServing, control: Database, max_request_bytes: int) -> Litestar:
+def sync_app(serving: SyncServing, edits: EditsServing, control: Database, max_request_bytes: int) -> Litestar:
     """The sync endpoint."""
-    return _app([SyncController, HealthController], {"serving": serving, "control": control}, max_request_bytes)
+    values = {"serving": serving, "edits": edits, "control": control}
+    return _app([SyncController, EditsController, HealthController], values, max_request_bytes)
 
 
 def management_app(management: ManagementServing, control: Database, max_request_bytes: int) -> Litestar:

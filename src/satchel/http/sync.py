@@ -20,7 +20,7 @@ from satchel.protocol.lease import LEASE_HEADER, format_lease, with_lease
 from satchel.protocol.messages import MAX_WAIT_SECONDS, MEDIA_TYPE, EnrollAnswer, EnrollRequest, Lease, SyncRequest
 from satchel.provisioning.devices import Device, Devices
 from satchel.sync.cursor import CursorSeal, CursorState
-from satchel.sync.download import StepLimits, download, is_current
+from satchel.sync.download import Caller, StepLimits, download, is_current
 from satchel.sync.served import ServedOrganizations
 
 log = structlog.get_logger()
@@ -118,7 +118,13 @@ async def _first_batch(
     """Start the download before the answer begins: what fails here is still a readable refusal."""
     served = await serving.served.get(device.organization)
     batches = download(
-        served.staging, served.users, device.user_id, state, model, limits=serving.limits, seal=seal.seal
+        served.staging,
+        served.users,
+        Caller(device.user_id, device.id),
+        state,
+        model,
+        limits=serving.limits,
+        seal=seal.seal,
     )
     first = await anext(batches)
 

@@ -26,7 +26,10 @@ class OrganizationWork(msgspec.Struct, frozen=True):
 
     async def notify(self, head: Head) -> None:
         """Tell sync servers that the head moved. A lost notification costs seconds: they re-read heads anyway."""
-        payload = msgspec.json.encode({"organization": self.organization.name, "head": head}).decode()
-        await self.control.fetch(
-            "select pg_notify(%(channel)s, %(payload)s)", {"channel": HEAD_CHANNEL, "payload": payload}
-        )
+        await notify_head(self.control, self.organization.name, head)
+
+
+async def notify_head(control: Database, organization: str, head: Head) -> None:
+    """Tell all sync servers that an organization's head moved."""
+    payload = msgspec.json.encode({"organization": organization, "head": head}).decode()
+    await control.fetch("select pg_notify(%(channel)s, %(payload)s)", {"channel": HEAD_CHANNEL, "payload": payload})

@@ -19,6 +19,9 @@ from satchel.provisioning.organizations import Organization, Organizations, set_
 from satchel.provisioning.schedule import RecurringWork, set_schedule
 from satchel.staging.head import make_head, read_scope
 
+PLAYBACK_SECONDS = 5.0
+"""How often edits that wait are looked at; one that just came is played at once."""
+
 Defer = Callable[[Connection, WorkItem], Awaitable[None]]
 """Puts a work item into the queue, as part of a transaction on the control database."""
 
@@ -79,12 +82,16 @@ async def reschedule(work: ProvisioningWork, organization: Organization, scope: 
 
 
 def recurring_work(scope: Scope, intervals: Intervals) -> list[RecurringWork]:
-    """One pull for each staged entity, one model refresh, and the moving of time windows where there are some."""
+    """Pulls of each staged entity, model refreshes, playback of edits that wait, and the moving of time windows."""
     pulls = [
         RecurringWork(WorkName.PULL, entity.name, _pull_seconds(scope, entity, intervals)) for entity in scope.entities
     ]
     windows = [RecurringWork(WorkName.MOVE_WINDOWS, "", intervals.window_seconds)] if scope.is_moving else []
-    return [RecurringWork(WorkName.REFRESH_MODEL, "", intervals.model_refresh_seconds), *windows, *pulls]
+    own = [
+        RecurringWork(WorkName.REFRESH_MODEL, "", intervals.model_refresh_seconds),
+        RecurringWork(WorkName.PLAYBACK, "", PLAYBACK_SECONDS),
+    ]
+    return [*own, *windows, *pulls]
 
 
 def _pull_seconds(scope: Scope, entity: Entity, intervals: Intervals) -> float:

@@ -8,20 +8,18 @@ from datetime import UTC, datetime
 import msgspec
 import structlog
 
-from satchel.buckets.assign import assign_changed, lock_head, raise_binding
-from satchel.buckets.changed import begin_changes
-from satchel.buckets.families import family_ids
-from satchel.database.pool import Connection
-from satchel.errors import DeltaLinkExpired, PullOvertaken
+from satchel.errors import DeltaLinkExpired
+from satchel.jobs.apply import apply_page
+from satchel.jobs.ask_again import ask_again
 from satchel.jobs.organization import OrganizationWork
 from satchel.jobs.publish import bring_into_force
 from satchel.model.changes import Page, Strategy
 from satchel.model.ids import Key
 from satchel.model.metadata import Entity
-from satchel.staging.head import Head, read_head, read_scopes
+from satchel.staging.head import Head, read_scopes
 from satchel.staging.keys import compare_keys, forget_keys, keep_keys
-from satchel.staging.rows import remove_rows, stage_rows
 from satchel.staging.watermark import StoredWatermark, advance, read_watermark, reconciled, start_over
+from satchel.staging.written import writes_now
 
 log = structlog.get_logger()
 CONFIRM_CHUNK = 100
@@ -60,6 +58,7 @@ async def pull(work: OrganizationWork, entity_name: str) -> Pulled:
             stored = await read_watermark(connection, entity_name)
         await _read_changes(work, entity, stored, pulled)
     await _reconcile_if_due(work, entity, pulled)
+    await ask_again(work, entity.name)
     async with work.staging.connection() as connection:
         is_awaited = (await read_scopes(connection)).next is not None
     if is_awaited:
@@ -69,37 +68,14 @@ async def pull(work: OrganizationWork, entity_name: str) -> Pulled:
 
 async def _read_changes(work: OrganizationWork, entity: Entity, stored: StoredWatermark, pulled: Pulled) -> None:
     version = stored.version
+    is_resumed = stored.watermark is not None and stored.watermark.next_page is not None
+    async with work.staging.connection() as connection:
+        writes = None if is_resumed else await writes_now(connection)
     async for page in work.source.changes(entity, stored.watermark, work.page_size):
         async with work.staging.transaction() as connection:
-            changed, head = await apply_page(connection, entity, page)
+            changed, head = await apply_page(connection, entity, page, writes=writes)
             version = await advance(connection, entity.name, page.watermark, version=version, is_last=page.is_last)
         await _count(work, entity, pulled, page, changed, head)
-
-
-async def apply_page(connection: Connection, entity: Entity, page: Page) -> tuple[int, Head | None]:
-    """Stage a page and assign its rows; returns how many changed, and the new head if there is one.
-
-    Order: rows, members, ops and head in the caller's transaction. The write lock is taken after the rows are decoded,
-    so that other entities' pages are decoded meanwhile.
-    """
-    scopes = await read_scopes(connection)
-    if scopes.maintained.entity_by_name.get(entity.name) != entity:
-        raise PullOvertaken(entity=entity.name)  # asked for before the entity got other attributes
-    watched = scopes.maintained.watched.get(entity.name, ())
-    await begin_changes(connection)
-    changed = await stage_rows(connection, entity, page.rows, watched) if page.row_count else 0
-    changed += await remove_rows(connection, entity, page.removed, watched)
-    if not changed:
-        return 0, None
-    op = await lock_head(connection)
-    # Published since: there may be a family that was filled past these rows, or that depends on values not noted.
-    if (await read_scopes(connection)).version != scopes.version:
-        raise PullOvertaken(entity=entity.name)
-    scope = scopes.maintained
-    await assign_changed(connection, scope, await family_ids(connection), entity.name, op)
-    if scope.principals and entity.name in scope.principals.entities:
-        await raise_binding(connection)
-    return changed, await read_head(connection)
 
 
 async def _count(
@@ -143,7 +119,9 @@ async def _reconcile(work: OrganizationWork, entity: Entity, pulled: Pulled) -> 
 
 async def _settle_keys(work: OrganizationWork, entity: Entity, keys: Sequence[Key], pulled: Pulled) -> None:
     """Stage those of these rows that the source has, remove the others."""
+    async with work.staging.connection() as connection:
+        writes = await writes_now(connection)
     page = await work.source.rows(entity, keys)
     async with work.staging.transaction() as connection:
-        changed, head = await apply_page(connection, entity, page)
+        changed, head = await apply_page(connection, entity, page, writes=writes)
     await _count(work, entity, pulled, page, changed, head)

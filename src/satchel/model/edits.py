@@ -43,7 +43,9 @@ class Edit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
     """The attributes to set; of a new row without its key."""
     base: dict[Name, Any] | None = None
     """The row as the server had told it when the edit was made, all attributes of the client model. None: the row was
-    made by an earlier edit that was not yet confirmed."""
+    made by an earlier edit that was not yet confirmed, or has left the device since."""
+    after: EditId | None = None
+    """The device's edit set that changed the row before, where it was not settled when this edit was made."""
 
 
 class EditSet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -108,3 +110,15 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     version: int
     verdict: Verdict
     edits: tuple[EditOutcome, ...] = ()
+
+
+class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the server did with an edit set that a device handed over."""
+
+    id: str
+    version: int
+    """The version the server has now, durably; 0: it has none."""
+    refusal: str = ""
+    """Why it is not taken; nothing is kept of it. Sending it again, unchanged, is of no use."""
+    verdict: Verdict | None = None
+    """It is settled already: another version comes too late."""

@@ -24,7 +24,7 @@ from satchel.model.condition import (
     UserComparison,
     leaves,
 )
-from satchel.model.metadata import Entity, digest_of
+from satchel.model.metadata import Entity, Right, digest_of
 
 
 class PartKind(StrEnum):
@@ -141,6 +141,10 @@ class ColumnSecurity(msgspec.Struct, frozen=True, kw_only=True):
     attribute: str
     can_read: str
     """Attribute of a permission: more than 0 allows."""
+    can_create: str | None = None
+    """The same, for setting it in a new row; None: nobody may."""
+    can_update: str | None = None
+    """The same, for changing it."""
     of_users: Membership
     of_teams: Membership | None = None
 
@@ -197,6 +201,13 @@ class ProfileAssignment(msgspec.Struct, frozen=True):
         return not (self.users or self.teams or self.roles)
 
 
+class RowOwner(msgspec.Struct, frozen=True):
+    """Attributes of an entity that say whose its rows are."""
+
+    owner: str | None = None
+    unit: str | None = None
+
+
 class Scope(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """What an organization's profiles come to."""
 
@@ -216,6 +227,10 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """How often an entity is pulled, where a profile says so."""
     privileges: Mapping[str, str] = {}
     """The privilege to read, of each entity that security decides on."""
+    rights: Mapping[str, Mapping[Right, str]] = {}
+    """The privileges to change its rows, and to refer to them; a right that is not here needs none."""
+    owners: Mapping[str, RowOwner] = {}
+    """Whose rows are, for entities that somebody owns."""
     user_attributes: tuple[str, ...] = ()
     """Attributes of the user's row that conditions ask for."""
     client_model: ClientModel = ClientModel()

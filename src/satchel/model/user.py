@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from satchel.model.metadata import Right
+
 
 class Grants(msgspec.Struct, frozen=True):
     """Which rows of an entity a user's security roles let them read."""
@@ -40,6 +42,12 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     """Names of the offline profiles the user takes part in."""
     readable: frozenset[tuple[str, str]] = frozenset()
     """Secured attributes (entity, attribute) the user may read."""
+    creatable: frozenset[tuple[str, str]] = frozenset()
+    """The same, to set in a new row."""
+    updatable: frozenset[tuple[str, str]] = frozenset()
+    """The same, to change."""
+    rights: Mapping[str, Mapping[Right, Grants]] = {}
+    """Which rows the user may change, by entity and right; what is not here needs no privilege."""
 
     def values(self, parameter: str) -> tuple[str, ...]:
         """The values behind `@me` and `@my...`."""

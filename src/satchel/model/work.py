@@ -15,6 +15,7 @@ class WorkName(StrEnum):
     REFRESH_MODEL = "refresh_model"
     PULL = "pull"
     MOVE_WINDOWS = "move_windows"
+    PLAYBACK = "playback"
 
 
 class WorkItem(msgspec.Struct, frozen=True):
@@ -27,6 +28,8 @@ class WorkItem(msgspec.Struct, frozen=True):
     @property
     def lock(self) -> str:
         """Work items with the same lock run one after another."""
+        if self.name is WorkName.PLAYBACK:
+            return f"{self.organization}/playback"  # edits wait for nothing else
         return f"{self.organization}/{self.entity or 'organization'}"
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from satchel.model.client_model import ClientModel
+from satchel.model.edits import Outcome
 from satchel.protocol.messages import Begin, End, Line
 
 _ENCODER = msgspec.json.Encoder()
@@ -25,6 +26,11 @@ def model_line(model: ClientModel) -> bytes:
 def wipe_line(entities: Sequence[str]) -> bytes:
     """Entities whose rows the device drops, all of them."""
     return _line(Line(wipe=list(entities)))
+
+
+def outcome_line(outcome: Outcome) -> bytes:
+    """What became of an edit set of this device."""
+    return _line(Line(outcome=outcome))
 
 
 def cursor_line(cursor: str) -> bytes:

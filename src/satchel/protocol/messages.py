@@ -1,22 +1,26 @@
 """The lines of a sync answer and the bodies of the requests, version 1.
 
 A sync answer is `application/x-ndjson`, one JSON document a line, in this order: `begin`, `model` (when the device's
-hash differs), then `wipe`, `remove`, `put` and `cursor` lines in any number, `end`. What stands before a `cursor` or
-`end` line is committed together with it; what follows the last of them in a broken answer is dropped.
+hash differs), then `wipe`, `remove`, `put`, `outcome` and `cursor` lines in any number, `end`. What stands before a
+`cursor` or `end` line is committed together with it; what follows the last of them in a broken answer is dropped.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from satchel.model.client_model import ClientModel
+from satchel.model.edits import Outcome, Receipt
 
 MEDIA_TYPE = "application/x-ndjson"
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 MAX_WAIT_SECONDS = 60
 MAX_REQUEST_BYTES = 1024 * 1024
+MAX_SETS_IN_A_REQUEST = 500
+MAX_EDITS_REQUEST_BYTES = 8 * 1024 * 1024
 
 
 class SyncRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -80,8 +84,22 @@ class Line(msgspec.Struct, omit_defaults=True):
     rows: list[list[Any]] | None = None
     remove: str | None = None
     keys: list[Any] | None = None
+    outcome: Outcome | None = None
     cursor: str | None = None
     end: End | None = None
+
+
+class EditsRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of `POST /v1/orgs/{org}/edits`: the next edit sets of this device, in order. Sending again is harmless."""
+
+    sets: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MAX_SETS_IN_A_REQUEST)]
+    """Each an `EditSet`: one that is not usable is refused by itself."""
+
+
+class EditsAnswer(msgspec.Struct):
+    """Answer to an `EditsRequest`, in its order."""
+
+    sets: list[Receipt]
 
 
 class EnrollRequest(msgspec.Struct, forbid_unknown_fields=True):

@@ -60,6 +60,9 @@ class Sync(Section, frozen=True, kw_only=True):
     head_reread_seconds: Annotated[
         float, Meta(ge=0.1, le=600, description="How often heads are re-read, should a notification be lost.")
     ] = 5.0
+    max_unsettled_edits: Annotated[
+        int, Meta(ge=100, le=10**7, description="Edit sets of one device that may wait to be played back.")
+    ] = 100_000
     max_request_bytes: Annotated[int, Meta(ge=1024, le=2**30, description="Largest request body.")] = 1048576
 
 

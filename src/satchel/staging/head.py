@@ -25,6 +25,8 @@ class Head(msgspec.Struct, frozen=True):
     binding: int
     """Rises when users' buckets may be others."""
     model_digest: str
+    verdict: int = 0
+    """Number of the newest verdict on an edit set of any device."""
 
 
 class Scopes(msgspec.Struct, frozen=True):

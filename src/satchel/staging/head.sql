@@ -2,7 +2,7 @@
 insert into satchel.head (epoch, scope) values (%(epoch)s, '{}') on conflict do nothing
 
 -- read --
-select epoch, op, binding, model_digest from satchel.head
+select epoch, op, binding, model_digest, verdict from satchel.head
 
 -- version --
 select epoch, scope_version from satchel.head

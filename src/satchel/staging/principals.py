@@ -13,7 +13,7 @@ from psycopg import sql
 
 from satchel.database.columns import column, table
 from satchel.database.pool import Connection
-from satchel.model.metadata import AttributeType
+from satchel.model.metadata import AttributeType, Right
 from satchel.model.scope import Membership, Principals, Roles, Scope
 from satchel.model.user import Grants, User
 
@@ -41,6 +41,8 @@ async def read_user(connection: Connection, scope: Scope, user_id: str) -> User 
     reports = await reader.reports(user_id)
     roles = await reader.roles(user_id, teams)
     units = await reader.units_below([unit]) if unit else {}
+    grants, rights = await reader.grants(scope, user_id, unit, teams, reports, roles)
+    readable, creatable, updatable = await reader.columns(user_id, teams)
     return User(
         id=user_id,
         name=name or user_id,
@@ -51,9 +53,12 @@ async def read_user(connection: Connection, scope: Scope, user_id: str) -> User 
         reports=reports,
         roles=tuple(sorted({role.name for role in roles if role.name})),
         attributes=attributes,
-        grants=await reader.grants(scope, user_id, unit, teams, reports, roles),
+        grants=grants,
         profiles=_profiles(scope, user_id, teams, [role.name or "" for role in roles]),
-        readable=await reader.readable_columns(user_id, teams),
+        readable=readable,
+        creatable=creatable,
+        updatable=updatable,
+        rights=rights,
     )
 
 
@@ -188,10 +193,10 @@ class _Reader:
         teams: Sequence[str],
         reports: Sequence[str],
         held: Sequence[_Role],
-    ) -> Mapping[str, Grants]:
-        """What the roles let the user read, by entity."""
+    ) -> tuple[Mapping[str, Grants], Mapping[str, Mapping[Right, Grants]]]:
+        """What the roles let the user read, by entity, and what they let the user change, by entity and right."""
         if self._principals.roles is None:
-            return {}
+            return {}, {}
         named = {each for role in held for each in (role.id, role.root) if each}
         depths = await self._depths(self._principals.roles, sorted(named), scope)
         team_units = await self._team_units(teams)
@@ -200,10 +205,16 @@ class _Reader:
         below = await self.units_below(sorted(each for each in all_units if each))
         report_teams = await self.linked(self._principals.membership, reports)
         principals = _Reach(user_id, tuple(teams), (*reports, *report_teams), unit_of, below)
-        return {
-            entity: _grants(principals, held, {role.id: _depth(depths, role, privilege) for role in held})
-            for entity, privilege in scope.privileges.items()
+
+        def granted(privilege: str) -> Grants:
+            return _grants(principals, held, {role.id: _depth(depths, role, privilege) for role in held})
+
+        grants = {entity: granted(privilege) for entity, privilege in scope.privileges.items()}
+        rights = {
+            entity: {right: granted(privilege) for right, privilege in privileges.items()}
+            for entity, privileges in scope.rights.items()
         }
+        return grants, rights
 
     async def _depths(self, roles: Roles, ids: Sequence[str], scope: Scope) -> dict[tuple[str, str], int]:
         """The depth of each (role, privilege)."""
@@ -227,7 +238,8 @@ class _Reader:
             link=table(link.entity),
             join=join,
         )
-        rows = await self._rows(statement, list(ids), sorted(set(scope.privileges.values())))
+        names = {*scope.privileges.values(), *(name for each in scope.rights.values() for name in each.values())}
+        rows = await self._rows(statement, list(ids), sorted(names))
         return {(role, privilege): depth or 0 for role, privilege, depth in rows}
 
     async def _team_units(self, teams: Sequence[str]) -> dict[str, str | None]:
@@ -245,23 +257,27 @@ class _Reader:
         )
         return dict(rows)
 
-    async def readable_columns(self, user_id: str, teams: Sequence[str]) -> frozenset[tuple[str, str]]:
-        """The secured attributes (entity, attribute) that the user may read."""
+    async def columns(self, user_id: str, teams: Sequence[str]) -> tuple[frozenset[tuple[str, str]], ...]:
+        """The secured attributes (entity, attribute) that the user may read, set in new rows, and change."""
         columns = self._principals.columns
         if columns is None:
-            return frozenset()
+            return frozenset(), frozenset(), frozenset()
         profiles = {*await self.linked(columns.of_users, [user_id]), *await self.linked(columns.of_teams, teams)}
         statement = sql.SQL(
-            "select distinct {entity}, {attribute} from {table} t"
-            " where t._live and {profile}::text = any(%s) and {can_read} > 0"
+            "select {entity}, {attribute}, coalesce(bool_or({read}), false), coalesce(bool_or({create}), false),"
+            " coalesce(bool_or({update}), false)"
+            " from {table} t where t._live and {profile}::text = any(%s) group by 1, 2"
         ).format(
             entity=column(columns.entity, of="t"),
             attribute=column(columns.attribute, of="t"),
             profile=column(columns.profile, of="t"),
-            can_read=column(columns.can_read, of="t"),
+            read=_allows(columns.can_read),
+            create=_allows(columns.can_create),
+            update=_allows(columns.can_update),
             table=table(columns.permissions),
         )
-        return frozenset((entity, attribute) for entity, attribute in await self._rows(statement, sorted(profiles)))
+        rows = await self._rows(statement, sorted(profiles))
+        return tuple(frozenset((row[0], row[1]) for row in rows if row[place]) for place in (2, 3, 4))
 
     def _key(self, entity: str) -> sql.Composable:
         return column(self._keys[entity], of="t")
@@ -340,6 +356,10 @@ async def _user_row(
 
 def _text(attribute: str | None) -> sql.Composable:
     return sql.SQL("{}::text").format(column(attribute, of="t")) if attribute else sql.SQL("null::text")
+
+
+def _allows(attribute: str | None) -> sql.Composable:
+    return sql.SQL("{} > 0").format(column(attribute, of="t")) if attribute else sql.SQL("false")
 
 
 def _flag(attribute: str | None) -> sql.Composable:

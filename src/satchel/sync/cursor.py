@@ -47,6 +47,8 @@ class CursorState(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     model: str = ""
     """Digest of the user's client model, made of the organization's `base_model`."""
     base_model: str = ""
+    verdict: int = 0
+    """Verdicts on the device's edit sets up to this number were sent."""
 
     @property
     def known_buckets(self) -> list[BucketId]:

@@ -16,14 +16,16 @@ from satchel.buckets.members import Known, entity_sizes, except_of, load_buckets
 from satchel.database.columns import table_name
 from satchel.database.pool import Connection, Database
 from satchel.errors import StoreBusy
+from satchel.journal.sets import outcomes
 from satchel.model.ids import BucketId, OpId
 from satchel.model.scope import Scope
 from satchel.protocol import codec
 from satchel.protocol.messages import Begin, End
 from satchel.staging.head import Head, read_head, read_scope
 from satchel.staging.render import render_keys, render_rows
+from satchel.staging.users import Users
 from satchel.staging.watermark import generations, never_read
-from satchel.sync.binding import Users, UserScope, user_scope
+from satchel.sync.binding import UserScope, user_scope
 from satchel.sync.cursor import CursorState, pack_buckets
 
 KEYS_PER_LINE = 2000
@@ -36,6 +38,13 @@ class StepLimits(msgspec.Struct, frozen=True):
     rows_per_line: int
 
 
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks: a device, and the user behind it."""
+
+    user_id: str
+    device_id: str
+
+
 class View(msgspec.Struct, frozen=True):
     """What one snapshot says: where the organization stands and what this user may have."""
 
@@ -43,13 +52,14 @@ class View(msgspec.Struct, frozen=True):
     head: Head
     scope: Scope
     user: UserScope
+    device_id: str
     limits: StepLimits
 
 
 async def download(
     database: Database,
     users: Users,
-    user_id: str,
+    caller: Caller,
     state: CursorState | None,
     model_digest: str | None,
     *,
@@ -60,7 +70,7 @@ async def download(
     is_first = True
     while True:
         async with database.snapshot() as connection:
-            view = await _view(connection, users, user_id, limits)
+            view = await _view(connection, users, caller, limits)
             state, begins_reset = _usable(state, view.head)
             if begins_reset:
                 await _require_read(connection, view.scope.entity_by_name)
@@ -84,6 +94,7 @@ def is_current(state: CursorState, head: Head, model_digest: str | None) -> bool
         state.epoch == head.epoch
         and state.checkpoint == head.op
         and state.binding == head.binding
+        and state.verdict == head.verdict
         and state.base_model == head.model_digest
         and state.model == model_digest
         and not state.loading
@@ -91,12 +102,12 @@ def is_current(state: CursorState, head: Head, model_digest: str | None) -> bool
     )
 
 
-async def _view(connection: Connection, users: Users, user_id: str, limits: StepLimits) -> View:
+async def _view(connection: Connection, users: Users, caller: Caller, limits: StepLimits) -> View:
     head, scope = await read_head(connection), await read_scope(connection)
-    user = await users.find(connection, head, scope, user_id)
+    user = await users.find(connection, head, scope, caller.user_id)
     if user is None and scope.principals:
         await _require_read(connection, scope.principals.entities)
-    return View(connection, head, scope, await user_scope(connection, scope, user), limits)
+    return View(connection, head, scope, await user_scope(connection, scope, user), caller.device_id, limits)
 
 
 async def _require_read(connection: Connection, entities: Iterable[str]) -> None:
@@ -142,7 +153,21 @@ async def _step(view: View, state: CursorState) -> tuple[CursorState, bool, list
     lines += tail_lines
     if not is_complete:
         return state, False, lines
-    return _at_the_head(view, state), True, lines
+    state, outcome_lines, is_complete = await _outcomes(view, state)
+    lines += outcome_lines
+    return (_at_the_head(view, state), True, lines) if is_complete else (state, False, lines)
+
+
+async def _outcomes(view: View, state: CursorState) -> tuple[CursorState, list[bytes], bool]:
+    """Verdicts on the device's edits: behind all rows of this snapshot, so that what was accepted is there already."""
+    if state.verdict >= view.head.verdict:
+        return msgspec.structs.replace(state, verdict=view.head.verdict), [], True
+    limit = view.limits.rows_per_step
+    found = await outcomes(view.connection, view.device_id, after=state.verdict, until=view.head.verdict, limit=limit)
+    is_complete = len(found) < limit
+    verdict = view.head.verdict if is_complete else found[-1][0]
+    lines = [codec.outcome_line(outcome) for _, outcome in found]
+    return msgspec.structs.replace(state, verdict=verdict), lines, is_complete
 
 
 def _at_the_head(view: View, state: CursorState) -> CursorState:

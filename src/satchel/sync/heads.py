@@ -47,7 +47,16 @@ class Heads:
         known = self._heads.get(organization)
         if known == head:
             return
-        if known and known.epoch == head.epoch and (head.op, head.binding) < (known.op, known.binding):
+        if (
+            known
+            and known.epoch == head.epoch
+            and (head.op, head.binding, head.verdict)
+            < (
+                known.op,
+                known.binding,
+                known.verdict,
+            )
+        ):
             return
         self._heads[organization] = head
         self._wake(organization)

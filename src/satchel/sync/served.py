@@ -12,7 +12,7 @@ from satchel.database.pool import Database
 from satchel.errors import OrganizationUnknown, SatchelError
 from satchel.provisioning.organizations import Organization, Organizations
 from satchel.staging.head import Head, read_head
-from satchel.sync.binding import Users
+from satchel.staging.users import Users
 from satchel.sync.heads import Heads
 
 log = structlog.get_logger()

@@ -20,6 +20,7 @@ QUEUE_BY_NAME = {
     WorkName.REFRESH_MODEL: "data",
     WorkName.MOVE_WINDOWS: "data",
     WorkName.PULL: "data",
+    WorkName.PLAYBACK: "data",
 }
 EVENTS = frozenset({WorkName.PROVISION, WorkName.DEPROVISION})
 """Organization events: each goes back into the queue until it succeeds; several of one kind do no harm."""

@@ -10,6 +10,7 @@ from satchel.errors import Broken, ConfigError, RetryLater
 from satchel.jobs.deprovision import deprovision
 from satchel.jobs.move_windows import move_windows
 from satchel.jobs.organization import OrganizationWork
+from satchel.jobs.playback import playback
 from satchel.jobs.provision import ProvisioningWork, provision, reschedule
 from satchel.jobs.pull import pull
 from satchel.jobs.refresh_model import refresh_model
@@ -53,6 +54,8 @@ class Runner:
                 await self._pull(organization, item.entity)
             case WorkName.MOVE_WINDOWS:
                 await self._move_windows(organization)
+            case WorkName.PLAYBACK:
+                await self._playback(organization)
 
     async def _refresh_model(self, organization: Organization) -> None:
         if organization.state != "active":
@@ -74,6 +77,12 @@ class Runner:
     async def _move_windows(self, organization: Organization) -> None:
         if organization.state == "active":
             await move_windows(await self._work.open_work(organization), datetime.now(UTC))
+
+    async def _playback(self, organization: Organization) -> None:
+        if organization.state == "active":
+            settled = await playback(await self._work.open_work(organization))
+            if settled:
+                log.info("played back", organization=organization.name, edit_sets=settled)
 
     async def _settle(self, item: WorkItem, organization: Organization, error: Exception) -> None:
         """A recurring item ends here and comes again by its schedule; an event goes back into the queue."""

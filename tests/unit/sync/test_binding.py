@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from satchel.model.user import User
-from satchel.sync.binding import user_model
+from satchel.access.user_model import user_model
 from tests.support.field_organization import PRINCIPALS, compiled, item, profile
 
 READER = profile(

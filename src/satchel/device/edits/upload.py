@@ -1,0 +1,90 @@
+"""The outbox goes to the server: in order, a bounded piece at a time, again where an answer was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+
+from satchel.device.edits import outbox
+from satchel.device.edits.outbox import PendingSet, SetState
+from satchel.device.edits.overlay import Overlay
+from satchel.device.store import Store
+from satchel.model.edits import EditOutcome, EditSet, Outcome, Reason, Receipt, Verdict
+from satchel.protocol.messages import EditsAnswer, EditsRequest
+
+SETS_PER_REQUEST = 200
+BYTES_PER_REQUEST = 1024 * 1024
+
+Post = Callable[[EditsRequest], EditsAnswer]
+
+
+class UploadProgress(msgspec.Struct, frozen=True):
+    """How far the upload is."""
+
+    sent: int
+    total: int
+
+
+def upload(store: Store, post: Post, on_progress: Callable[[UploadProgress], None] | None = None) -> int:
+    """Send what waits; returns how many sets the server has taken. Memory is bounded by one request.
+
+    Order: the server has a set durably before it counts as sent here; a set that was changed meanwhile stays waiting.
+    Errors: whatever `post` raises; what was taken before stays taken.
+    """
+    total = outbox.counts(store.connection).get(SetState.WAITING, 0)
+    sent = last = 0
+    while piece := outbox.waiting(store.connection, after=last, limit=SETS_PER_REQUEST):
+        for part in _pieces(piece):
+            last = part[-1][0].number
+            receipts = post(EditsRequest([msgspec.Raw(body) for _, body in part])).sets
+            sent += _note(store, [pending for pending, _ in part], receipts)
+            if on_progress is not None:
+                on_progress(UploadProgress(sent, max(total, sent)))
+    return sent
+
+
+def _pieces(piece: Sequence[PendingSet]) -> Iterator[list[tuple[PendingSet, bytes]]]:
+    part: list[tuple[PendingSet, bytes]] = []
+    size = 0
+    for pending in piece:
+        body = msgspec.json.encode(
+            EditSet(id=pending.id, version=pending.version, made_at=pending.made_at, edits=pending.edits)
+        )
+        if part and size + len(body) > BYTES_PER_REQUEST:
+            yield part
+            part, size = [], 0
+        part.append((pending, body))
+        size += len(body)
+    if part:
+        yield part
+
+
+def _note(store: Store, part: Sequence[PendingSet], receipts: Sequence[Receipt]) -> int:
+    by_id = {receipt.id: receipt for receipt in receipts}
+    taken = [each for each in part if _is_taken(each, by_id.get(each.id))]
+    with store.transaction() as connection:
+        outbox.note_sent(connection, [(each.number, each.version) for each in taken])
+        overlay = Overlay(connection, store.model)
+        for each in part:
+            receipt = by_id.get(each.id, Receipt(each.id, 0))
+            if receipt.verdict is not None:  # it was executed, or closed, before this version came
+                outbox.remove(connection, each.number)
+                overlay.touch(each.edits)
+            elif receipt.refusal and each.edits:
+                outbox.move(connection, each.number, SetState.REJECTED, outcome=_refused(each, receipt.refusal))
+                overlay.touch(each.edits)
+        overlay.finish(is_complete=False)
+    return len(taken)
+
+
+def _is_taken(pending: PendingSet, receipt: Receipt | None) -> bool:
+    return receipt is not None and not receipt.refusal and receipt.version >= pending.version
+
+
+def _refused(pending: PendingSet, words: str) -> Outcome:
+    edits = tuple(
+        EditOutcome(id=edit.id, verdict=Verdict.REJECTED, reason=Reason.INVALID, code="E402", message=words)
+        for edit in pending.edits[:1]
+    )
+    return Outcome(set=pending.id, version=pending.version, verdict=Verdict.REJECTED, edits=edits)

@@ -1,0 +1,65 @@
+"""The sync endpoint for edits: durable in the journal before the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+import structlog
+from litestar import Controller, Request, post
+
+from satchel.errors import SatchelError
+from satchel.http.auth import DeviceAuth
+from satchel.journal.receive import receive
+from satchel.protocol.messages import MAX_EDITS_REQUEST_BYTES, EditsAnswer, EditsRequest
+from satchel.staging.head import Head, read_head, read_scope
+from satchel.sync.served import ServedOrganizations
+
+log = structlog.get_logger()
+AnyRequest = Request[object, object, object]  # type: ignore[type-var]
+
+
+class EditsServing(msgspec.Struct, frozen=True):
+    """What the endpoint works with."""
+
+    auth: DeviceAuth
+    served: ServedOrganizations
+    max_unsettled: int
+    """Edit sets of one device that may wait."""
+    begin_playback: Callable[[str], Awaitable[None]]
+    """Puts a work item for the organization into the queue."""
+    notify: Callable[[str, Head], Awaitable[None]]
+    """Tells all sync servers that an organization's head moved."""
+
+
+class EditsController(Controller):
+    """Version 1 of the protocol."""
+
+    path = "/v1"
+
+    @post("/orgs/{organization:str}/edits", status_code=200, request_max_body_size=MAX_EDITS_REQUEST_BYTES)
+    async def edits(
+        self, organization: str, request: AnyRequest, data: EditsRequest, edits: EditsServing
+    ) -> EditsAnswer:
+        """Take edit sets of this device in, in order. What was taken is durable; sending it again is harmless."""
+        device = await edits.auth.device(request.headers.get("authorization"), organization)
+        served = await edits.served.get(organization)
+        async with served.staging.connection() as connection:
+            model = (await read_scope(connection)).client_model
+        received = await receive(
+            served.staging,
+            data.sets,
+            model,
+            device=device.id,
+            user_id=device.user_id,
+            max_unsettled=edits.max_unsettled,
+        )
+        try:
+            if received.has_verdicts:
+                async with served.staging.connection() as connection:
+                    await edits.notify(organization, await read_head(connection))
+            if received.has_work:
+                await edits.begin_playback(organization)
+        except SatchelError as error:  # they are durable; the recurring work finds them
+            log.warning("playback begins later", organization=organization, reason=error.code)
+        return EditsAnswer(received.receipts)

@@ -1,0 +1,52 @@
+"""Rows of which it is not known which of two states is the newer one: the source is asked for them once more."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from satchel.jobs.apply import apply_page
+from satchel.jobs.organization import OrganizationWork
+from satchel.model.ids import Key
+from satchel.model.metadata import Entity
+from satchel.staging.head import read_scopes
+from satchel.staging.written import note_unsettled, read_versions, settle_rows, unsettled, writes_now
+
+_ROUNDS = 20
+
+
+async def ask_again(work: OrganizationWork, entity_name: str | None = None) -> None:
+    """Bring all noted rows to where the source has them. Errors: RetryLater; what is left waits for the next time."""
+    for _ in range(_ROUNDS):
+        async with work.staging.connection() as connection:
+            noted = await unsettled(connection, entity_name)
+            known = (await read_scopes(connection)).maintained.entity_by_name
+        if not noted:
+            return
+        for name, keys in noted.items():
+            if name in known:
+                await refresh_rows(work, known[name], keys)
+            else:
+                async with work.staging.transaction() as connection:
+                    await settle_rows(connection, name, keys)  # no longer staged
+
+
+async def refresh_rows(work: OrganizationWork, entity: Entity, keys: Collection[Key]) -> None:
+    """Stage these rows as the source has them now; what somebody else staged meanwhile is noted for another look.
+
+    Errors: RetryLater, RequestRefused, PullOvertaken.
+    """
+    async with work.staging.connection() as connection:
+        before = await read_versions(connection, entity, keys)
+        writes = await writes_now(connection)
+    page = await work.source.rows(entity, sorted(keys))
+    async with work.staging.transaction() as connection:
+        await settle_rows(connection, entity.name, keys)
+        now = await read_versions(connection, entity, keys, is_locked=True)
+        moved = [key for key in keys if before.get(key) != now.get(key)]
+        if moved:
+            await note_unsettled(connection, entity.name, moved)
+            head = None
+        else:
+            _, head = await apply_page(connection, entity, page, writes=writes)
+    if head is not None:
+        await work.notify(head)

@@ -1,0 +1,232 @@
+"""Judging an edit set before the source is asked: may this user do it, does it fit, whose change counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from satchel.access.user_model import user_model
+from satchel.buckets.bound import bound_buckets
+from satchel.buckets.families import family_ids
+from satchel.database.pool import Connection
+from satchel.journal.rows import key_json
+from satchel.journal.sets import JournaledSet, known_rows
+from satchel.model.client_model import ClientEntity, ClientModel
+from satchel.model.conflict import Decision, Known, Step, decide
+from satchel.model.edits import Action, Edit, EditOutcome, Outcome, Reason, Verdict
+from satchel.model.metadata import Entity, Right
+from satchel.model.scope import Scope
+from satchel.model.user import User
+from satchel.model.validation import misfit, problems
+from satchel.model.writes import Write
+from satchel.staging.head import read_head, read_scopes
+from satchel.staging.image import Image, is_member, read_image
+from satchel.staging.rights import has_right, may
+from satchel.staging.users import Users
+
+
+class JudgedEdit(msgspec.Struct, frozen=True):
+    """An edit that may be executed, with what was found."""
+
+    edit: Edit
+    entity: Entity
+    """As it is staged."""
+    client: ClientEntity
+    """As the user has it."""
+    theirs: Image | None
+    known: Known | None
+    decision: Decision
+
+    @property
+    def write(self) -> Write:
+        """What the source is asked for."""
+        etag = self.theirs.etag if self.theirs is not None and self.theirs.is_live else None
+        edit = self.edit
+        return Write(entity=self.entity, key=edit.key, action=edit.action, values=edit.values, etag=etag)
+
+    @property
+    def write_needed(self) -> bool:
+        """The source is to be asked."""
+        return self.decision.step is Step.WRITE
+
+    def done(self) -> JudgedEdit:
+        """The same edit, executed before."""
+        return msgspec.structs.replace(self, decision=Decision(Step.NOTHING, is_merged=self.decision.is_merged))
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """What is to become of a set: a verdict, or writes."""
+
+    outcome: Outcome | None
+    """Set: the source need not be asked."""
+    edits: tuple[JudgedEdit, ...] = ()
+
+    @property
+    def writes(self) -> list[JudgedEdit]:
+        """The edits that change something."""
+        return [judged for judged in self.edits if judged.write_needed]
+
+
+class Refusal(Exception):
+    """An edit cannot be executed."""
+
+    def __init__(self, edit: Edit, reason: Reason, message: str, code: str = "") -> None:
+        """Keep which, and why."""
+        super().__init__(message)
+        self.outcome = EditOutcome(
+            id=edit.id, verdict=Verdict.REJECTED, reason=reason, code=code or f"satchel/{reason.value}", message=message
+        )
+
+
+class Judge:
+    """Judges sets as of one snapshot; what is the same for all sets of a user is read once."""
+
+    def __init__(self, connection: Connection, users: Users) -> None:
+        """The connection is a snapshot."""
+        self._connection = connection
+        self._users = users
+        self._of_user: dict[str, tuple[User | None, ClientModel, list[int]]] = {}
+
+    async def judge(self, journaled: JournaledSet) -> Judgement:
+        """What is to become of the set."""
+        scopes = await read_scopes(self._connection)
+        known = await known_rows(self._connection, {edit.after for edit in journaled.edits if edit.after})
+        judged: list[JudgedEdit] = []
+        for edit in journaled.edits:
+            try:
+                judged.append(await self._judge(journaled, edit, scopes.in_force, scopes.maintained, known))
+            except Refusal as refusal:
+                return Judgement(outcome_of(journaled, Verdict.REJECTED, [refusal.outcome]))
+        for step, verdict in ((Step.CONFLICT, Verdict.CONFLICT), (Step.SUPERSEDED, Verdict.SUPERSEDED)):
+            met = [each for each in judged if each.decision.step is step]
+            if met:
+                return Judgement(outcome_of(journaled, verdict, [_met(each, verdict) for each in met]), tuple(judged))
+        return Judgement(None, tuple(judged))
+
+    async def client_model(self, user_id: str) -> ClientModel:
+        """What the user has."""
+        return (await self._user(user_id, (await read_scopes(self._connection)).in_force))[1]
+
+    async def _judge(
+        self, journaled: JournaledSet, edit: Edit, scope: Scope, staged: Scope, known: Mapping[str, Mapping[str, Any]]
+    ) -> JudgedEdit:
+        user, model, buckets = await self._user(journaled.user_id, scope)
+        if user is None or not user.is_enabled:
+            raise Refusal(edit, Reason.PRIVILEGE, "This user is not active any more.")
+        client = model.entity_by_name.get(edit.entity)
+        entity = staged.entity_by_name.get(edit.entity)
+        if client is None or entity is None:
+            raise Refusal(edit, Reason.MODEL, f"{edit.entity} is not offered to this user.")
+        _check_values(edit, client, entity)
+        names = [attribute.name for attribute in client.attributes]
+        theirs = await read_image(self._connection, entity, names, edit.key)
+        await self._check_rights(edit, scope, user, client, theirs, buckets)
+        row = theirs.values if theirs is not None and theirs.is_live else None
+        before = _known(edit, known)
+        decision = decide(client, edit, row, before)
+        return JudgedEdit(edit, entity, client, theirs, before, decision)
+
+    async def _user(self, user_id: str, scope: Scope) -> tuple[User | None, ClientModel, list[int]]:
+        if user_id not in self._of_user:
+            connection = self._connection
+            user = await self._users.find(connection, await read_head(connection), scope, user_id)
+            if user is None:
+                self._of_user[user_id] = (None, ClientModel(), [])
+            else:
+                buckets = await bound_buckets(connection, scope, await family_ids(connection), user)
+                self._of_user[user_id] = (user, user_model(scope, user), list(buckets))
+        return self._of_user[user_id]
+
+    async def _check_rights(
+        self,
+        edit: Edit,
+        scope: Scope,
+        user: User,
+        client: ClientEntity,
+        theirs: Image | None,
+        buckets: Sequence[int],
+    ) -> None:
+        """Errors: Refusal."""
+        if edit.action is Action.CREATE:
+            self._require(edit, user, Right.CREATE)
+        else:
+            is_theirs = theirs is not None and (
+                not theirs.is_live or await is_member(self._connection, theirs.row_id, buckets)
+            )
+            if theirs is None or not is_theirs:
+                raise Refusal(edit, Reason.SCOPE, "The row is not (any more) among those this user works with.")
+            if not theirs.is_live and edit.action is Action.UPDATE:
+                raise Refusal(edit, Reason.DELETED, "The row was deleted.")
+            right = Right.WRITE if edit.action is Action.UPDATE else Right.DELETE
+            await self._require_row(edit, scope, user, theirs, right)
+            owner = scope.owners.get(edit.entity)
+            if owner and owner.owner in edit.values and edit.values[owner.owner] != theirs.values.get(owner.owner):
+                await self._require_row(edit, scope, user, theirs, Right.ASSIGN)
+        lookups = [a for a in client.attributes if a.targets and edit.values.get(a.name) is not None]
+        owner_name = scope.owners[edit.entity].owner if edit.entity in scope.owners else None
+        for attribute in lookups:
+            if attribute.name == owner_name:
+                continue
+            self._require(edit, user, Right.APPEND)
+            target = edit.values.get(attribute.type_attribute or "") or attribute.targets[0]
+            if not has_right(user, str(target), Right.APPEND_TO):
+                message = f"This user's roles do not let rows refer to a row of {target}."
+                raise Refusal(edit, Reason.PRIVILEGE, message)
+
+    def _require(self, edit: Edit, user: User, right: Right) -> None:
+        if not has_right(user, edit.entity, right):
+            raise Refusal(edit, Reason.PRIVILEGE, _missing(edit, right))
+
+    async def _require_row(self, edit: Edit, scope: Scope, user: User, theirs: Image, right: Right) -> None:
+        if theirs.is_live and not await may(self._connection, scope, user, edit.entity, theirs.row_id, right):
+            raise Refusal(edit, Reason.PRIVILEGE, f"{_missing(edit, right)} This row is not among those they allow.")
+
+
+def outcome_of(journaled: JournaledSet, verdict: Verdict, edits: Sequence[EditOutcome] = ()) -> Outcome:
+    """The verdict on a set."""
+    return Outcome(set=journaled.id, version=journaled.version, verdict=verdict, edits=tuple(edits))
+
+
+def _missing(edit: Edit, right: Right) -> str:
+    return f"This user's roles lack the privilege {right.value} for {edit.entity}."
+
+
+def _met(judged: JudgedEdit, verdict: Verdict) -> EditOutcome:
+    theirs = judged.theirs.values if judged.theirs is not None and judged.theirs.is_live else None
+    return EditOutcome(id=judged.edit.id, verdict=verdict, overlap=judged.decision.overlap, theirs=theirs)
+
+
+def _known(edit: Edit, known: Mapping[str, Mapping[str, Any]]) -> Known | None:
+    found = known.get(edit.after or "", {}).get(f"{edit.entity} {key_json(edit.key)}")
+    return msgspec.convert(found, Known) if found is not None else None
+
+
+def _check_values(edit: Edit, client: ClientEntity, entity: Entity) -> None:
+    """Errors: Refusal."""
+    if len(edit.key) != len(entity.key):
+        raise Refusal(edit, Reason.INVALID, f"The key of {edit.entity} is {', '.join(entity.key)}.")
+    for text in _key_problems(edit, client):
+        raise Refusal(edit, Reason.INVALID, text)
+    names = {attribute.name for attribute in client.attributes}
+    for problem in problems(client, edit.action, edit.values):
+        is_gone = problem.attribute and problem.attribute not in names
+        attribute = entity.attribute_by_name.get(problem.attribute)
+        is_denied = client.is_read_only or (attribute is not None and attribute.is_secured)
+        reason = Reason.MODEL if is_gone else Reason.PRIVILEGE if is_denied else Reason.INVALID
+        where = f"{edit.entity}.{problem.attribute}" if problem.attribute else edit.entity
+        raise Refusal(edit, reason, f"{where}: {problem.message}.")
+
+
+def _key_problems(edit: Edit, client: ClientEntity) -> Iterator[str]:
+    attributes = {a.name: a for a in client.attributes}
+    for name, part in zip(client.key, edit.key, strict=True):
+        attribute = attributes[name]
+        try:
+            value: Any = int(part) if attribute.type in {"integer", "bigint", "choice"} else part
+        except ValueError:
+            value = part
+        problem = misfit(attribute, value)
+        if problem:
+            yield f"{edit.entity}.{name}: {problem}."

@@ -1,0 +1,255 @@
+"""Playback: edit sets go from the journal to the source, each once, and come home with a verdict.
+
+Sets that share no row go side by side; one that waits or is refused holds only what stands on its own rows. Whatever
+moment this is killed at, the journal says what may have been executed, and the source is asked before it is sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import structlog
+
+from satchel.errors import RetryLater, SatchelError, SourceBusy, SourceMisconfigured
+from satchel.jobs.ask_again import ask_again, refresh_rows
+from satchel.jobs.judge import Judge, JudgedEdit, Judgement, outcome_of
+from satchel.jobs.organization import OrganizationWork
+from satchel.jobs.write_through import settle_executed, settle_judged
+from satchel.journal.lock import end_playing, try_playing
+from satchel.journal.sets import Attempt, JournaledSet, drop_settled, mark_sending, playable, wait
+from satchel.model.edits import Action, EditOutcome, Reason, Verdict
+from satchel.model.ids import Key
+from satchel.model.metadata import Entity
+from satchel.model.same import same
+from satchel.model.writes import Execution, Played
+from satchel.staging.users import Users
+from satchel.staging.written import forget_old
+
+SIDE_BY_SIDE = 16
+LOOK_SECONDS = 0.05
+_ROUNDS = 6
+_FIRST_WAIT_SECONDS = 1.0
+_LONGEST_WAIT_SECONDS = 60.0
+_KEPT_DAYS = 90
+log = structlog.get_logger()
+
+
+async def playback(work: OrganizationWork) -> int:
+    """Play what may be played now; returns how many sets were settled. One process at a time does it."""
+    async with work.staging.connection() as guard:
+        if not await try_playing(guard):
+            return 0
+        try:
+            count = await _Player(work).run()
+        finally:
+            await end_playing(guard)
+    await ask_again(work)
+    async with work.staging.transaction() as connection:
+        await drop_settled(connection, days=_KEPT_DAYS)
+        await forget_old(connection)
+    return count
+
+
+class _Player:
+    """The sets under way."""
+
+    def __init__(self, work: OrganizationWork) -> None:
+        self._work = work
+        self._users = Users()
+        self._tasks: dict[int, asyncio.Task[bool]] = {}
+        self._settled = 0
+
+    async def run(self) -> int:
+        try:
+            while await self._begin_more() or self._tasks:
+                await self._await_some()
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        return self._settled
+
+    async def _begin_more(self) -> bool:
+        room = SIDE_BY_SIDE - len(self._tasks)
+        if room <= 0:
+            return False
+        async with self._work.staging.connection() as connection:
+            sets = await playable(connection, under_way=self._tasks, limit=room)
+        for journaled in sets:
+            play = _Play(self._work, self._users, journaled)
+            self._tasks[journaled.number] = asyncio.create_task(play.run())
+        return bool(sets)
+
+    async def _await_some(self) -> None:
+        """Until one is done; what was handed over meanwhile is looked for as well."""
+        if not self._tasks:
+            return
+        done, _ = await asyncio.wait(self._tasks.values(), timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        for number, task in list(self._tasks.items()):
+            if task in done:
+                del self._tasks[number]
+                self._settled += task.result()
+
+
+class _Play:
+    """One edit set on its way to a verdict."""
+
+    def __init__(self, work: OrganizationWork, users: Users, journaled: JournaledSet) -> None:
+        self._work = work
+        self._users = users
+        self._set = journaled
+        self._is_unknown = journaled.attempt is not None
+        """The source may have executed it."""
+
+    async def run(self) -> bool:
+        """True where it was settled, False where it waits. Errors: StoreBusy; then the journal is as it was."""
+        try:
+            return await self._run()
+        except SatchelError as error:
+            await self._wait(error)
+        except Exception as error:  # a defect of ours delays this one set, and nothing else
+            log.error("edit set failed", edit_set=self._set.id, exc_info=error)
+            await self._wait(SatchelError("Playing it failed; the log of the worker says why."))
+        return False
+
+    async def _run(self) -> bool:
+        judgement = await self._judge()
+        if self._set.attempt is not None:
+            await self._refresh(judgement.edits)
+            judgement = await self._judge()
+            executed = await self._was_executed(judgement, self._set.attempt)
+            if executed is None:
+                await self._settle_uncertain(judgement)
+                return True
+            if executed:
+                await settle_executed(self._work, self._set, [each.done() for each in judgement.edits], ())
+                return True
+            self._is_unknown = False
+        for _ in range(_ROUNDS):
+            if judgement.outcome is not None:
+                await settle_judged(self._work, self._set, judgement.outcome)
+                return True
+            if not judgement.writes:
+                await settle_executed(self._work, self._set, judgement.edits, ())
+                return True
+            played = await self._send(judgement.writes)
+            if played is None:
+                return False  # taken up again meanwhile
+            if played.execution is Execution.DONE:
+                await settle_executed(self._work, self._set, judgement.edits, played.rows)
+                return True
+            self._is_unknown = False
+            if played.execution is Execution.REFUSED:
+                await self._reject(judgement.writes, played)
+                return True
+            await self._refresh(judgement.edits)
+            judgement = await self._judge()
+            if played.execution is Execution.EXISTS and judgement.outcome is None and judgement.writes:
+                await self._reject(judgement.writes, played)
+                return True
+        raise RetryLater("The row changes at the source faster than it can be read.")
+
+    async def _judge(self) -> Judgement:
+        async with self._work.staging.snapshot() as connection:
+            return await Judge(connection, self._users).judge(self._set)
+
+    async def _send(self, writes: Sequence[JudgedEdit]) -> Played | None:
+        """Order: the journal says what may be executed before the source hears of it."""
+        etags = {each.edit.id: each.write.etag for each in writes}
+        attempt = Attempt(since=datetime.now(UTC), etags=etags)
+        async with self._work.staging.transaction() as connection:
+            if not await mark_sending(connection, self._set, attempt):
+                return None
+        self._is_unknown = True
+        try:
+            return await self._work.source.play([each.write for each in writes], self._set.user_id, self._set.id)
+        except (SourceBusy, SourceMisconfigured):
+            self._is_unknown = False  # it was not let in
+            raise
+
+    async def _reject(self, writes: Sequence[JudgedEdit], played: Played) -> None:
+        edit = writes[min(played.place, len(writes) - 1)].edit
+        told = EditOutcome(
+            id=edit.id,
+            verdict=Verdict.REJECTED,
+            reason=Reason.SOURCE,
+            code=played.code or str(played.status),
+            message=played.message or f"The source refused it (status {played.status}).",
+        )
+        await settle_judged(self._work, self._set, outcome_of(self._set, Verdict.REJECTED, [told]))
+
+    async def _refresh(self, edits: Sequence[JudgedEdit]) -> None:
+        by_entity: dict[str, tuple[Entity, list[Key]]] = {}
+        for each in edits:
+            by_entity.setdefault(each.entity.name, (each.entity, []))[1].append(each.edit.key)
+        for entity, keys in by_entity.values():
+            await refresh_rows(self._work, entity, keys)
+
+    async def _was_executed(self, judgement: Judgement, attempt: Attempt) -> bool | None:
+        """Whether an attempt of unknown effect was executed - as a whole, so one edit tells; None: nobody knows."""
+        answers = []
+        for each in judgement.edits:
+            if each.edit.id in attempt.etags:
+                answers.append(await self._edit_was_executed(each, attempt))
+                if answers[-1] is True:
+                    return True
+        return None if answers and all(answer is None for answer in answers) else False
+
+    async def _edit_was_executed(self, judged: JudgedEdit, attempt: Attempt) -> bool | None:
+        edit, theirs = judged.edit, judged.theirs
+        is_there = theirs is not None and theirs.is_live
+        if edit.action is Action.DELETE and not is_there:
+            return True
+        if edit.action is Action.CREATE and is_there:
+            return True
+        if edit.action is not Action.CREATE and theirs is not None and is_there:
+            etag = attempt.etags[edit.id]
+            if etag is not None and theirs.etag == etag:
+                return False
+        told = await self._work.source.was_executed(judged.write, self._set.user_id, attempt.since)
+        if told is not None:
+            return told
+        if edit.action is not Action.UPDATE or theirs is None or not is_there:
+            return False  # a row that is not there yet, or still: sent again it does no harm
+        kinds = {a.name: a.type for a in judged.client.attributes}
+        if all(same(kinds[name], value, theirs.values.get(name)) for name, value in edit.values.items()):
+            return True
+        if edit.base is not None and all(same(kinds[n], edit.base.get(n), theirs.values.get(n)) for n in edit.values):
+            return False if attempt.etags[edit.id] is None else None
+        return None
+
+    async def _settle_uncertain(self, judgement: Judgement) -> None:
+        """It may have been executed, and others changed the row since: sent again it could undo their change."""
+        told = [
+            EditOutcome(
+                id=each.edit.id,
+                verdict=Verdict.CONFLICT,
+                code="satchel/uncertain",
+                message="The answer of the source was lost, and the row has changed since: see what counts.",
+                overlap=tuple(sorted(each.edit.values)),
+                theirs=each.theirs.values if each.theirs is not None and each.theirs.is_live else None,
+            )
+            for each in judgement.edits
+        ]
+        await settle_judged(self._work, self._set, outcome_of(self._set, Verdict.CONFLICT, told))
+
+    async def _wait(self, error: SatchelError) -> None:
+        wished = error.wait_seconds if isinstance(error, RetryLater) else 0.0
+        backoff = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2.0 ** min(self._set.tries, 10))
+        log.info(
+            "edit set waits",
+            organization=self._work.organization.name,
+            edit_set=self._set.id,
+            reason=error.code,
+            may_be_executed=self._is_unknown,
+        )
+        async with self._work.staging.transaction() as connection:
+            await wait(
+                connection,
+                self._set,
+                seconds=max(wished, backoff),
+                problem=f"{error.message} [{error.code}]",
+                is_unknown=self._is_unknown,
+            )

@@ -1,0 +1,117 @@
+"""Taking edit sets of a device in: checked, bounded, durable; sending again is harmless."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from satchel.database.pool import Connection, Database
+from satchel.errors import TooManyEdits
+from satchel.journal.rows import touched_rows
+from satchel.journal.sets import Standing, add, add_rows, replace, settle, standing, unsettled_count
+from satchel.model.client_model import ClientModel
+from satchel.model.edits import MAX_SET_BYTES, EditSet, Outcome, Receipt, Verdict
+
+_UNREADABLE = "The server cannot read this edit"
+
+
+class _Named(msgspec.Struct):
+    id: str = ""
+
+
+class Received(msgspec.Struct, frozen=True):
+    """What became of a request's sets."""
+
+    receipts: list[Receipt]
+    has_work: bool
+    """There is something to be played."""
+    has_verdicts: bool
+    """Something was withdrawn: the head moved."""
+
+
+async def receive(
+    staging: Database, sets: Sequence[msgspec.Raw], model: ClientModel, *, device: str, user_id: str, max_unsettled: int
+) -> Received:
+    """Put sets into the journal, in order; what has a receipt without a refusal is durable.
+
+    One transaction for all. `model`: the organization's whole client model. Errors: TooManyEdits, StoreBusy.
+    """
+    decoded = [_decoded(bytes(raw)) for raw in sets]
+    readable = list({each.id: each for each in decoded if isinstance(each, EditSet)}.values())
+    async with staging.transaction() as connection:
+        before = await standing(connection, [each.id for each in readable])
+        new = [each for each in readable if each.id not in before]
+        if new and await unsettled_count(connection, device) + len(new) > max_unsettled:
+            raise TooManyEdits
+        again = [each for each in readable if each.id in before and _is_taken_up(each, before[each.id], device)]
+        numbers = await add(connection, new, device=device, user_id=user_id) if new else {}
+        for each in again:
+            numbers[each.id] = await replace(connection, each)
+        kept = [each for each in readable if each.id in numbers]
+        rows = [(numbers[each.id], row) for each in kept for row in touched_rows(each, model)]
+        if rows:
+            await add_rows(connection, rows)
+        withdrawn = [each for each in kept if not each.edits]
+        for each in withdrawn:
+            await _withdraw(connection, numbers[each.id], each)
+    receipts = [each if isinstance(each, Receipt) else _receipt(each, before, numbers, device) for each in decoded]
+    return Received(receipts, has_work=len(kept) > len(withdrawn), has_verdicts=bool(withdrawn))
+
+
+def _decoded(body: bytes) -> EditSet | Receipt:
+    """The set, or why it cannot be one."""
+    try:
+        edit_set = msgspec.json.decode(body, type=EditSet)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        return Receipt(_id_of(body), 0, f"{_UNREADABLE}: {str(error)[:200]}.")
+    for problem in _problems(edit_set, body):
+        return Receipt(edit_set.id, 0, problem)
+    return edit_set
+
+
+def _problems(edit_set: EditSet, body: bytes) -> Iterator[str]:
+    if len(body) > MAX_SET_BYTES:
+        yield f"{_UNREADABLE}: it is larger than {MAX_SET_BYTES // 2**20} MiB."
+    if len({(edit.entity, edit.key) for edit in edit_set.edits}) < len(edit_set.edits):
+        yield "An edit set changes each row once."
+    if len({edit.id for edit in edit_set.edits}) < len(edit_set.edits):
+        yield "Each edit has an id of its own."
+    if b"\\u0000" in body or b"\0" in body:
+        yield f"{_UNREADABLE}: it has a character that cannot be stored (NUL)."
+
+
+def _id_of(body: bytes) -> str:
+    try:
+        return msgspec.json.decode(body, type=_Named).id[:100]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ""
+
+
+def _is_taken_up(edit_set: EditSet, before: Standing, device: str) -> bool:
+    """A newer version of what may still be changed. What is on its way to the source is asked for again later."""
+    is_final = before.verdict is not None and before.verdict.is_final
+    is_free = not is_final and before.state != "sending"
+    return is_free and before.device == device and edit_set.version > before.version
+
+
+def _receipt(edit_set: EditSet, before: dict[str, Standing], numbers: dict[str, int], device: str) -> Receipt:
+    if edit_set.id in numbers:
+        return Receipt(edit_set.id, edit_set.version)
+    known = before.get(edit_set.id)
+    if known is None:
+        return Receipt(edit_set.id, 0)  # put there by a request at the same moment: the next one finds it
+    if known.device != device:
+        return Receipt(edit_set.id, 0, "This edit is another device's.")
+    is_final = known.verdict is not None and known.verdict.is_final
+    if edit_set.version > known.version:
+        return Receipt(edit_set.id, known.version, verdict=known.verdict if is_final else None)
+    digest = hashlib.md5(msgspec.json.encode(edit_set.edits), usedforsecurity=False).hexdigest()
+    if edit_set.version == known.version and digest != known.digest:
+        return Receipt(edit_set.id, 0, "There is another edit of this name already.")
+    return Receipt(edit_set.id, known.version)
+
+
+async def _withdraw(connection: Connection, number: int, edit_set: EditSet) -> None:
+    await settle(connection, number, Outcome(set=edit_set.id, version=edit_set.version, verdict=Verdict.WITHDRAWN))

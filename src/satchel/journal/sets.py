@@ -1,0 +1,207 @@
+"""Edit sets in the journal. What is in it is executed once, or comes home with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from satchel.database.pool import Connection
+from satchel.database.queries import load_queries
+from satchel.journal.rows import TouchedRow
+from satchel.model.edits import Edit, EditSet, Outcome, Verdict
+
+_SQL = load_queries(__file__)
+_edits = msgspec.json.Decoder(tuple[Edit, ...]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was sent to the source, while its effect is unknown."""
+
+    since: datetime
+    etags: dict[str, str | None]
+    """The version each edit's row had, by the edit's id."""
+
+
+class JournaledSet(msgspec.Struct, frozen=True, kw_only=True):
+    """An edit set that is to be played."""
+
+    number: int
+    id: str
+    version: int
+    device: str
+    user_id: str
+    made_at: str
+    edits: tuple[Edit, ...]
+    tries: int
+    attempt: Attempt | None
+    """Set: it may have been executed."""
+    received_at: datetime
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """A set as the journal has it."""
+
+    version: int
+    state: str
+    verdict: Verdict | None
+    device: str
+    digest: str
+    """MD5 of its edits."""
+
+
+async def standing(connection: Connection, set_ids: Sequence[str]) -> dict[str, Standing]:
+    """Those of these sets that the journal has, locked until the end of the transaction."""
+    cursor = await connection.execute(_SQL["standing"], {"ids": list(set_ids)})
+    return {
+        row[0]: msgspec.convert(dict(zip(Standing.__struct_fields__, row[1:], strict=True)), Standing)
+        for row in await cursor.fetchall()
+    }
+
+
+async def add(connection: Connection, new: Sequence[EditSet], *, device: str, user_id: str) -> dict[str, int]:
+    """Put new sets into the journal, in order; returns their numbers. One that was put there just now is left out."""
+    parameters = {
+        "ids": [each.id for each in new],
+        "versions": [each.version for each in new],
+        "made_at": [each.made_at for each in new],
+        "edits": [_encode(each.edits).decode() for each in new],
+        "device": device,
+        "user_id": user_id,
+    }
+    return dict(await (await connection.execute(_SQL["add"], parameters)).fetchall())
+
+
+async def replace(connection: Connection, edit_set: EditSet) -> int:
+    """Put another version of a set into its place; returns its number."""
+    parameters = {
+        "id": edit_set.id,
+        "version": edit_set.version,
+        "made_at": edit_set.made_at,
+        "edits": _encode(edit_set.edits).decode(),
+    }
+    row = await (await connection.execute(_SQL["replace"], parameters)).fetchone()
+    assert row is not None  # noqa: S101 - it stands, and is locked
+    await connection.execute(_SQL["forget_rows"], {"number": row[1]})
+    return int(row[1])
+
+
+async def add_rows(connection: Connection, rows: Sequence[tuple[int, TouchedRow]]) -> None:
+    """Note which rows the sets (by number) touch."""
+    parameters = {
+        "numbers": [number for number, _ in rows],
+        "entities": [row.entity for _, row in rows],
+        "keys": [row.key for _, row in rows],
+        "written": [row.is_written for _, row in rows],
+    }
+    await connection.execute(_SQL["add_rows"], parameters)
+
+
+async def unsettled_count(connection: Connection, device: str) -> int:
+    """How many sets of a device are not settled."""
+    row = await (await connection.execute(_SQL["unsettled_count"], {"device": device})).fetchone()
+    return int(row[0]) if row else 0
+
+
+async def playable(connection: Connection, *, under_way: Collection[int], limit: int) -> list[JournaledSet]:
+    """The next sets that may be played, oldest first. Cost: in proportion to what is not settled."""
+    cursor = await connection.execute(_SQL["playable"], {"under_way": list(under_way), "limit": limit})
+    return [_journaled(row) for row in await cursor.fetchall()]
+
+
+async def known_rows(connection: Connection, set_ids: Collection[str]) -> Mapping[str, Mapping[str, Any]]:
+    """What devices may take for granted after these sets: rows (entity and key as `TouchedRow` has it) by set."""
+    if not set_ids:
+        return {}
+    cursor = await connection.execute(_SQL["known"], {"ids": list(set_ids)})
+    return {set_id: msgspec.json.decode(known) for set_id, known in await cursor.fetchall()}
+
+
+async def mark_sending(connection: Connection, journaled: JournaledSet, attempt: Attempt) -> bool:
+    """Note what is about to be sent; False where the set was taken up again or settled meanwhile."""
+    parameters = {
+        "number": journaled.number,
+        "version": journaled.version,
+        "attempt": _encode(attempt).decode(),
+    }
+    return (await connection.execute(_SQL["sending"], parameters)).rowcount == 1
+
+
+async def wait(
+    connection: Connection, journaled: JournaledSet, *, seconds: float, problem: str, is_unknown: bool
+) -> None:
+    """Try again later. `is_unknown`: it may have been executed."""
+    parameters = {
+        "number": journaled.number,
+        "version": journaled.version,
+        "seconds": seconds,
+        "problem": problem[:500],
+        "is_unknown": is_unknown,
+    }
+    await connection.execute(_SQL["wait"], parameters)
+
+
+async def settle(
+    connection: Connection, number: int, outcome: Outcome, known: Mapping[str, Any] | None = None
+) -> int | None:
+    """Note what became of a set, in the transaction in which its rows are written through; returns the verdict's
+    number, None where the set was taken up again or settled meanwhile.
+
+    Order: verdict numbers are committed in their order, as the head's row is locked from here on.
+    """
+    row = await (await connection.execute(_SQL["next_verdict"])).fetchone()
+    assert row is not None  # noqa: S101 - made with the database
+    state = "settled" if outcome.verdict.is_final else "held"
+    parameters = {
+        "number": number,
+        "version": outcome.version,
+        "state": state,
+        "verdict": outcome.verdict.value,
+        "outcome": _encode(outcome).decode(),
+        "known": None if known is None else _encode(known).decode(),
+        "verdict_number": row[0],
+    }
+    if (await connection.execute(_SQL["settle"], parameters)).rowcount != 1:
+        return None
+    if outcome.verdict.is_final:
+        await connection.execute(_SQL["forget_rows"], {"number": number})
+    return int(row[0])
+
+
+async def outcomes(
+    connection: Connection, device: str, *, after: int, until: int, limit: int
+) -> list[tuple[int, Outcome]]:
+    """Verdicts on a device's sets, with their numbers, in order."""
+    parameters = {"device": device, "after": after, "until": until, "limit": limit}
+    cursor = await connection.execute(_SQL["outcomes"], parameters)
+    return [(n, msgspec.json.decode(text, type=Outcome)) for n, text in await cursor.fetchall()]
+
+
+async def next_time(connection: Connection) -> datetime | None:
+    """When the next set is due; None: none waits."""
+    row = await (await connection.execute(_SQL["next_time"])).fetchone()
+    return row[0] if row else None
+
+
+async def drop_settled(connection: Connection, *, days: int) -> None:
+    """Drop what was settled so long ago that no device asks for it any more."""
+    await connection.execute(_SQL["drop_settled"], {"days": days})
+
+
+def _journaled(row: tuple[Any, ...]) -> JournaledSet:
+    number, set_id, version, device, user_id, made_at, edits, _, tries, attempt, received_at = row
+    return JournaledSet(
+        number=number,
+        id=set_id,
+        version=version,
+        device=device,
+        user_id=user_id,
+        made_at=made_at,
+        edits=_edits(edits),
+        tries=tries,
+        attempt=msgspec.json.decode(attempt, type=Attempt) if attempt else None,
+        received_at=received_at,
+    )

@@ -1,0 +1,74 @@
+-- standing --
+select id::text, version, state, verdict, device, md5(edits) from satchel.edit_set where id = any(%(ids)s::uuid[])
+order by number for update
+
+-- add --
+insert into satchel.edit_set (id, version, device, user_id, made_at, edits)
+select n.id, n.version, %(device)s, %(user_id)s, n.made_at, n.edits
+from unnest(%(ids)s::uuid[], %(versions)s::integer[], %(made_at)s::text[], %(edits)s::text[])
+    with ordinality as n (id, version, made_at, edits, place)
+order by n.place on conflict (id) do nothing returning id::text, number
+
+-- replace --
+-- Taken up again: another version of what was not executed. It keeps its place.
+update satchel.edit_set set version = %(version)s, edits = %(edits)s, made_at = %(made_at)s, state = 'waiting',
+    next_at = now(), tries = 0, problem = null, attempt = null, verdict = null, outcome = null, verdict_number = null,
+    known = null, settled_at = null
+where id = %(id)s returning id::text, number
+
+-- add_rows --
+insert into satchel.edit_row (number, entity, key, is_written)
+select * from unnest(%(numbers)s::bigint[], %(entities)s::text[], %(keys)s::text[], %(written)s::boolean[])
+
+-- forget_rows --
+delete from satchel.edit_row where number = %(number)s
+
+-- unsettled_count --
+select count(*) from satchel.edit_set where device = %(device)s and state <> 'settled'
+
+-- playable --
+-- What may be played now. Held sets hold only what their own device did later; what is under way holds everybody.
+select s.number, s.id::text, s.version, s.device, s.user_id, s.made_at, s.edits, s.state, s.tries, s.attempt, s.received_at
+from satchel.edit_set s
+where s.state in ('waiting', 'sending') and s.next_at <= now() and s.number <> all(%(under_way)s)
+and not exists (
+    select from satchel.edit_row r
+    join satchel.edit_row e on e.entity = r.entity and e.key = r.key and e.number < s.number
+    join satchel.edit_set o on o.number = e.number
+    where r.number = s.number and (r.is_written or e.is_written)
+    and (o.state in ('waiting', 'sending') or (o.state = 'held' and o.device = s.device)))
+order by s.number limit %(limit)s
+
+-- next_time --
+select min(next_at) from satchel.edit_set where state in ('waiting', 'sending')
+
+-- known --
+select id::text, known from satchel.edit_set where id = any(%(ids)s::uuid[]) and known is not null
+
+-- sending --
+-- From here on the source may have it. Only while nobody took the set up again.
+update satchel.edit_set set state = 'sending', tries = tries + 1, attempt = %(attempt)s, problem = null
+where number = %(number)s and version = %(version)s and state in ('waiting', 'sending')
+
+-- wait --
+update satchel.edit_set set state = case when %(is_unknown)s then 'sending' else 'waiting' end,
+    attempt = case when %(is_unknown)s then attempt end,
+    next_at = now() + make_interval(secs => %(seconds)s), problem = %(problem)s
+where number = %(number)s and version = %(version)s and state in ('waiting', 'sending')
+
+-- settle --
+update satchel.edit_set set state = %(state)s, verdict = %(verdict)s, outcome = %(outcome)s, known = %(known)s,
+    verdict_number = %(verdict_number)s, attempt = null, problem = null,
+    settled_at = case when %(state)s = 'settled' then now() end
+where number = %(number)s and version = %(version)s and state <> 'settled'
+
+-- outcomes --
+select verdict_number, outcome from satchel.edit_set
+where device = %(device)s and verdict_number > %(after)s and verdict_number <= %(until)s
+order by verdict_number limit %(limit)s
+
+-- next_verdict --
+update satchel.head set verdict = verdict + 1 returning verdict
+
+-- drop_settled --
+delete from satchel.edit_set where state = 'settled' and settled_at < now() - make_interval(days => %(days)s)

@@ -1,0 +1,127 @@
+"""Whose change counts where a device and others changed the same row. Pure.
+
+Three rows are compared by attribute: the one the edit was made on (base), what the edit sets (mine), and the row as the
+source has it (theirs). What the device's own earlier edits made of the row is no change of others (known).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from satchel.model.client_model import ClientEntity
+from satchel.model.edits import Action, Edit
+from satchel.model.same import same
+
+
+class Policy(StrEnum):
+    """What a profile says of an entity's conflicts."""
+
+    MERGE = "merge"  # attribute by attribute; where both changed the same one, the user decides
+    SERVER = "server"  # a row that others changed stays theirs
+    DEVICE = "device"  # what the device sets is set
+    ASK = "ask"  # a row that others changed at all: the user decides
+
+
+class Step(StrEnum):
+    """What is to be done with an edit."""
+
+    WRITE = "write"
+    NOTHING = "nothing"  # it is so already
+    CONFLICT = "conflict"
+    SUPERSEDED = "superseded"
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What is to be done with an edit, and why."""
+
+    step: Step
+    overlap: tuple[str, ...] = ()
+    """CONFLICT: attributes that both sides changed."""
+    is_merged: bool = False
+    """Others changed the row too, elsewhere."""
+
+
+class Known(msgspec.Struct, frozen=True):
+    """A row as a device may take it for granted after an edit of its own."""
+
+    row: Mapping[str, Any]
+    written: tuple[str, ...] = ()
+    """Attributes that its edits set."""
+
+
+def decide(entity: ClientEntity, edit: Edit, theirs: Mapping[str, Any] | None, known: Known | None) -> Decision:
+    """What to do with an edit. `theirs`: wire values of the client model's attributes; None: the row is not there."""
+    if edit.action is Action.CREATE:
+        # Only this edit knows the key: a row that is there and is the same was made by it.
+        is_done = theirs is not None and not _differing(entity, edit.values, theirs)
+        return Decision(Step.NOTHING if is_done else Step.WRITE)
+    if theirs is None:
+        return Decision(Step.NOTHING if edit.action is Action.DELETE else Step.WRITE)
+    mine = _differing(entity, edit.values, theirs)
+    if edit.action is Action.UPDATE and not mine:
+        return Decision(Step.NOTHING)
+    changed = changed_by_others(entity, edit, theirs, known)
+    policy = Policy(entity.conflicts)
+    if policy is Policy.DEVICE or not changed:
+        return Decision(Step.WRITE)
+    if policy is Policy.SERVER:
+        return Decision(Step.SUPERSEDED)
+    overlap = changed & mine if edit.action is Action.UPDATE else changed
+    if overlap or policy is Policy.ASK:
+        return Decision(Step.CONFLICT, tuple(sorted(overlap or mine)))
+    return Decision(Step.WRITE, is_merged=True)
+
+
+def changed_by_others(entity: ClientEntity, edit: Edit, theirs: Mapping[str, Any], known: Known | None) -> set[str]:
+    """The attributes that others changed since the edit was made; where nothing is known of the row then, all."""
+    written = set(known.written) if known else set()
+    changed: set[str] = set()
+    for attribute in entity.attributes:
+        name = attribute.name
+        value = theirs.get(name)
+        taken = [known.row.get(name)] if known and name in known.row else []
+        if edit.base is not None and name in edit.base and name not in written:
+            taken.append(edit.base[name])
+        is_told = known is not None or edit.base is not None
+        if not any(same(attribute.type, value, each) for each in taken) and (taken or not is_told):
+            changed.add(name)
+    return changed
+
+
+def known_after(
+    entity: ClientEntity,
+    edit: Edit,
+    theirs: Mapping[str, Any] | None,
+    after: Mapping[str, Any] | None,
+    known: Known | None,
+) -> Known:
+    """What the device may take for granted once the edit was executed: `theirs` became `after`.
+
+    What others changed meanwhile stays as the user last saw it, so that a later edit of the same attribute still meets
+    their change.
+    """
+    if after is None:
+        return Known({}, ())
+    kept = dict(after)
+    if theirs is not None and edit.action is not Action.CREATE:
+        seen = {**(edit.base or {}), **(known.row if known else {})}
+        for name in changed_by_others(entity, edit, theirs, known) - edit.values.keys():
+            if name in seen:
+                kept[name] = seen[name]
+            else:
+                kept.pop(name, None)
+    return Known(kept, tuple(sorted({*(known.written if known else ()), *edit.values})))
+
+
+def _differing(entity: ClientEntity, values: Mapping[str, Any], row: Mapping[str, Any]) -> set[str]:
+    kinds = {attribute.name: attribute.type for attribute in entity.attributes}
+    return {name for name, value in _items(values, kinds) if not same(kinds[name], value, row.get(name))}
+
+
+def _items(values: Mapping[str, Any], known: Iterable[str]) -> list[tuple[str, Any]]:
+    names = set(known)
+    return [(name, value) for name, value in values.items() if name in names]

@@ -1,0 +1,120 @@
+"""Rows written through after an edit, and how they and pages of the source do not overwrite each other's newer state.
+
+A page that was asked for before a row was written through does not count for that row, and what was written does not
+count where a page changed the row since the edit was judged: such rows are noted, and asked for once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from psycopg import sql
+
+from satchel.database.columns import key_columns, postgres_type, row_json, table
+from satchel.database.pool import Connection
+from satchel.model.ids import Key
+from satchel.model.metadata import Entity
+
+_KEEP_DAYS = 7
+
+
+async def writes_now(connection: Connection) -> int:
+    """The number of the newest write-through: what is read from the source from now on has everything up to it."""
+    row = await (await connection.execute("select writes from satchel.head")).fetchone()
+    return int(row[0]) if row else 0
+
+
+async def written_since(connection: Connection, entity: str, number: int) -> set[Key]:
+    """The rows of an entity that were written through after that number."""
+    cursor = await connection.execute(
+        "select key from satchel.written where entity = %s and number > %s", [entity, number]
+    )
+    return {tuple(row[0]) for row in await cursor.fetchall()}
+
+
+async def note_written(connection: Connection, rows: Sequence[tuple[str, Key]]) -> None:
+    """Note rows that are written through in this transaction, under the write lock."""
+    await connection.execute("update satchel.head set writes = writes + 1")
+    async with connection.cursor() as cursor:
+        await cursor.executemany(
+            "insert into satchel.written (entity, key, number) select %s, %s, writes from satchel.head"
+            " on conflict (entity, key) do update set number = excluded.number, written_at = now()",
+            [(entity, list(key)) for entity, key in rows],
+        )
+
+
+async def note_unsettled(connection: Connection, entity: str, keys: Collection[Key]) -> None:
+    """Note rows that are to be asked for once more."""
+    if keys:
+        async with connection.cursor() as cursor:
+            await cursor.executemany(
+                "insert into satchel.unsettled_row (entity, key) values (%s, %s) on conflict do nothing",
+                [(entity, list(key)) for key in sorted(keys)],
+            )
+
+
+async def unsettled(connection: Connection, entity: str | None = None, *, limit: int = 100) -> dict[str, list[Key]]:
+    """Rows to be asked for once more, by entity."""
+    cursor = await connection.execute(
+        "select entity, key from satchel.unsettled_row"
+        " where %(entity)s::text is null or entity = %(entity)s limit %(n)s",
+        {"entity": entity, "n": limit},
+    )
+    found: dict[str, list[Key]] = {}
+    for name, key in await cursor.fetchall():
+        found.setdefault(name, []).append(tuple(key))
+    return found
+
+
+async def settle_rows(connection: Connection, entity: str, keys: Collection[Key]) -> None:
+    """These rows were asked for; part of the transaction that stages them."""
+    async with connection.cursor() as cursor:
+        await cursor.executemany(
+            "delete from satchel.unsettled_row where entity = %s and key = %s", [(entity, list(key)) for key in keys]
+        )
+
+
+async def forget_old(connection: Connection) -> None:
+    """Drop notes that no read under way can need any more."""
+    await connection.execute(
+        "delete from satchel.written where written_at < now() - make_interval(days => %s)", [_KEEP_DAYS]
+    )
+
+
+async def read_versions(
+    connection: Connection, entity: Entity, keys: Collection[Key], *, is_locked: bool = False
+) -> dict[Key, str | None]:
+    """The ETags of those of these rows that are there, by key; a row without one has its content's hash.
+
+    `is_locked`: they stay as they are until the end of the transaction.
+    """
+    if not keys:
+        return {}
+    own = sql.SQL("array[{}]").format(
+        sql.SQL(", ").join(sql.SQL("{}::text").format(name) for name in key_columns(entity, of="t"))
+    )
+    typed = sql.SQL(" or ").join([_is_key(entity)] * len(keys))
+    hashed = sql.SQL("md5({})").format(row_json(entity, [a.name for a in entity.attributes], of="t"))
+    statement = sql.SQL(
+        "select {own}, coalesce(t._etag, {hashed}) from {table} t where t._live and ({typed}) order by 1{lock}"
+    )
+    cursor = await connection.execute(
+        statement.format(
+            own=own,
+            hashed=hashed,
+            table=table(entity.name),
+            typed=typed,
+            lock=sql.SQL(" for update of t" if is_locked else ""),
+        ),
+        [part for key in keys for part in key],
+    )
+    return {tuple(key): version for key, version in await cursor.fetchall()}
+
+
+def _is_key(entity: Entity) -> sql.Composed:
+    return sql.SQL("({})").format(
+        sql.SQL(" and ").join(
+            sql.SQL("{} = %s::{}").format(name, postgres_type(entity.attribute_by_name[attribute]))
+            for name, attribute in zip(key_columns(entity, of="t"), entity.key, strict=True)
+        )
+    )
