@@ -8,7 +8,7 @@ import msgspec
 import structlog
 from litestar import Controller, Request, post
 
-from satchel.errors import SatchelError
+from satchel.errors import RequestInvalid, SatchelError
 from satchel.http.auth import DeviceAuth
 from satchel.journal.receive import receive
 from satchel.protocol.messages import MAX_EDITS_REQUEST_BYTES, EditsAnswer, EditsRequest
@@ -39,11 +39,12 @@ class EditsController(Controller):
 
     @post("/orgs/{organization:str}/edits", status_code=200, request_max_body_size=MAX_EDITS_REQUEST_BYTES)
     async def edits(
-        self, organization: str, request: AnyRequest, data: EditsRequest, edits: EditsServing
+        self, organization: str, request: AnyRequest, edits: EditsServing
     ) -> EditsAnswer:
         """Take edit sets of this device in, in order. What was taken is durable; sending it again is harmless."""
         device = await edits.auth.device(request.headers.get("authorization"), organization)
         served = await edits.served.get(organization)
+        data = _decoded(await request.body())
         async with served.staging.connection() as connection:
             model = (await read_scope(connection)).client_model
         received = await receive(
@@ -63,3 +64,11 @@ class EditsController(Controller):
         except SatchelError as error:  # they are durable; the recurring work finds them
             log.warning("playback begins later", organization=organization, reason=error.code)
         return EditsAnswer(received.receipts)
+
+
+def _decoded(body: bytes) -> EditsRequest:
+    """The request; each set is still to be read. Errors: RequestInvalid."""
+    try:
+        return msgspec.json.decode(body, type=EditsRequest)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise RequestInvalid(f"The request is not usable: {str(error)[:200]}.") from error

@@ -27,6 +27,7 @@ MAX_RETRY_AFTER_SECONDS = 3600.0
 _BAD_REQUEST, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _GONE = 400, 401, 403, 404, 410
 _TOO_MANY_REQUESTS, _NOT_IMPLEMENTED, _UNAVAILABLE = 429, 501, 503
 _SHOWN_CHARACTERS = 200
+_KEPT_CHARACTERS = 2000
 
 BodyT = TypeVar("BodyT")
 
@@ -55,8 +56,10 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes, *, now: datet
     if status < 300 or status == 304:
         return None
     code, words = _said(body)
-    told = f" It says: {words}" if words else ""
-    facts: dict[str, Any] = {"status": status, "source_code": code}
+    told = f" It says: {words[:_SHOWN_CHARACTERS]}" if words else ""
+    facts: dict[str, Any] = {"status": status, "source_code": code, "source_message": words}
+    if "multipart" in headers.get("content-type", ""):  # of a batch: what failed stands inside
+        facts |= {"content_type": headers["content-type"], "body": body}
     wait_seconds = retry_after_seconds(headers, now)
     if status == _TOO_MANY_REQUESTS or (status == _UNAVAILABLE and wait_seconds is not None):
         return SourceBusy(wait_seconds=wait_seconds or 0.0, **facts)
@@ -114,4 +117,4 @@ def _said(body: bytes) -> tuple[str, str]:
     if isinstance(error, str):
         return error, ""
     words = " ".join((error.message or "").split())
-    return str(error.code or ""), words[:_SHOWN_CHARACTERS]
+    return str(error.code or ""), words[:_KEPT_CHARACTERS]

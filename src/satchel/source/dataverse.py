@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 
 import msgspec
 
@@ -11,6 +12,7 @@ from satchel.errors import RequestRefused, SourceMisconfigured, SourceUnreachabl
 from satchel.model.changes import Page, SourceInfo, Watermark
 from satchel.model.ids import Key
 from satchel.model.metadata import Entity, Metadata
+from satchel.model.writes import Abilities, Played, Write
 from satchel.source.changes import Changes, misconfigured
 from satchel.source.client import Client
 from satchel.source.connection import Connection
@@ -19,11 +21,17 @@ from satchel.source.dataverse_metadata import dataverse_entities
 from satchel.source.definitions import read_definitions, with_details
 from satchel.source.offline_profiles import OfflineProfileRows, read_offline_profiles
 from satchel.source.throttle import Pace
+from satchel.source.writing.audit import was_executed
+from satchel.source.writing.player import Player
 
 
 class _WhoAmI(msgspec.Struct, rename="pascal"):
     user_id: str
     organization_id: str
+
+
+class _DirectoryUser(msgspec.Struct):
+    object_id: str | None = msgspec.field(default=None, name="azureactivedirectoryobjectid")
 
 
 class _Version(msgspec.Struct, rename="pascal"):
@@ -38,6 +46,9 @@ class DataverseSource:
         pace = pace or Pace()
         self._client = Client(connection, pace)
         self._changes = Changes(self._client, connection, pace, _tracks_changes)
+        abilities = Abilities(impersonates=True, has_batch=True, has_etags=True, requires_etags=False)
+        self._player = Player(self._client, creates_by_key=True, abilities=abilities)
+        self._object_ids: dict[str, str | None] = {}
 
     async def check(self) -> SourceInfo:
         """Sign in and ask who we are there."""
@@ -72,6 +83,21 @@ class DataverseSource:
         """Read these rows."""
         return await self._changes.rows(entity, keys)
 
+    async def play(self, writes: Sequence[Write], user_id: str | None, request_id: str) -> Played:
+        """Execute the writes on behalf of the user: their name stands on the rows, and their roles decide."""
+        headers = {"x-ms-client-request-id": request_id, **await self._impersonation(user_id)}
+        return await self._player.play(writes, headers, request_id)
+
+    async def was_executed(self, write: Write, user_id: str | None, since: datetime) -> bool | None:
+        """Ask the audit."""
+        told = await was_executed(self._client, write, user_id, since)
+        self._player.note(has_audit=True if told is not None else None)
+        return told
+
+    async def abilities(self) -> Abilities:
+        """What is known of the organization."""
+        return self._player.abilities
+
     async def offline_profiles(self) -> OfflineProfileRows:
         """Read the mobile offline profiles that the organization has there."""
         return await read_offline_profiles(self._client)
@@ -79,6 +105,21 @@ class DataverseSource:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+    async def _impersonation(self, user_id: str | None) -> dict[str, str]:
+        """Source: powerapps-docs, webapi/impersonate-another-user-web-api.md."""
+        if user_id is None:
+            return {}
+        if user_id not in self._object_ids:
+            try:
+                row = await self._client.read(
+                    f"systemusers({user_id})?$select=azureactivedirectoryobjectid", _DirectoryUser
+                )
+                self._object_ids[user_id] = row.object_id
+            except RequestRefused:
+                self._object_ids[user_id] = None
+        object_id = self._object_ids[user_id]
+        return {"CallerObjectId": object_id} if object_id else {"MSCRMCallerID": user_id}
 
     async def _description(self) -> str:
         try:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from satchel.model.metadata import Attribute, AttributeType, Entity
+from satchel.model.metadata import Attribute, AttributeType, Entity, Reference
 from satchel.source.csdl import Csdl, Navigation
 from satchel.source.definitions import EntityDefinition
 from satchel.source.metadata import Shape, attribute_of, modified_attribute_of, shapes_of
@@ -44,6 +44,7 @@ def _entity(csdl: Csdl, shape: Shape, definition: EntityDefinition) -> Entity:
         attributes=attributes,
         ownership=definition.ownership,
         read_privilege=definition.read_privilege,
+        privileges=definition.change_privileges,
         name_attribute=definition.primary_name_attribute if definition.primary_name_attribute in names else None,
         modified_attribute=modified_attribute_of(attributes),
         tracks_changes=bool(definition.change_tracking_enabled),
@@ -75,8 +76,11 @@ def _lookup(
         return [attribute]
     name = match[1]
     targets = _targets(csdl, navigations)
+    attribute = msgspec.structs.replace(
+        attribute, name=name, targets=targets, references=_references(csdl, navigations)
+    )
     if len(targets) < 2:
-        return [msgspec.structs.replace(attribute, name=name, targets=targets)]
+        return [attribute]
     kind = Attribute(
         name=name + _TYPE_SUFFIX,
         wire_name=f"{attribute.wire_name}@{LOOKUP_TYPE_ANNOTATION}",
@@ -85,7 +89,20 @@ def _lookup(
         is_creatable=False,
         is_updatable=False,
     )
-    return [msgspec.structs.replace(attribute, name=name, targets=targets, type_attribute=kind.name), kind]
+    return [msgspec.structs.replace(attribute, type_attribute=kind.name), kind]
+
+
+def _references(csdl: Csdl, navigations: Sequence[Navigation]) -> tuple[Reference, ...]:
+    """How a lookup is written: by the navigation property of the target."""
+    found: dict[str, Reference] = {}
+    for navigation in navigations:
+        types = csdl.types_with_rows(navigation.target)
+        names = {name.rpartition(".")[2]: csdl.sets_by_type[name][0] for name in types}
+        if not names and navigation.target.endswith(_PRINCIPAL):
+            names = {name: f"{name}s" for name in _OWNERS}
+        for name, set_name in names.items():
+            found.setdefault(name, Reference(name, set_name, navigation.name))
+    return tuple(found.values())
 
 
 def _targets(csdl: Csdl, navigations: Sequence[Navigation]) -> tuple[str, ...]:

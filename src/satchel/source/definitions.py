@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import msgspec
 
-from satchel.model.metadata import Attribute, AttributeType, Entity, Option, Ownership
+from satchel.model.metadata import Attribute, AttributeType, Entity, Option, Ownership, Right
 from satchel.source.client import Client
 
 ENTITIES_URL = (
@@ -100,6 +100,11 @@ class EntityDefinition(msgspec.Struct, rename="pascal"):
     def read_privilege(self) -> str | None:
         """What a user needs to read its rows; None: nothing."""
         return next((p.name for p in self.privileges or () if p.privilege_type == "Read"), None)
+
+    @property
+    def change_privileges(self) -> Mapping[Right, str]:
+        """What a user needs to change its rows, by right."""
+        return {Right(p.privilege_type): p.name for p in self.privileges or () if p.privilege_type in set(Right)}
 
     @property
     def ownership(self) -> Ownership:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 
 import msgspec
 
@@ -11,6 +12,7 @@ from satchel.errors import RequestRefused, SourceMisconfigured, SourceUnreachabl
 from satchel.model.changes import Page, SourceInfo, Watermark
 from satchel.model.ids import Key
 from satchel.model.metadata import Entity, Metadata
+from satchel.model.writes import Abilities, Played, Write
 from satchel.source.answers import Answer
 from satchel.source.changes import Changes, misconfigured
 from satchel.source.client import Client
@@ -19,6 +21,7 @@ from satchel.source.csdl_reader import CsdlReader
 from satchel.source.delta_links import confirms_tracking
 from satchel.source.metadata import entities_of
 from satchel.source.throttle import Pace
+from satchel.source.writing.player import Player
 
 
 class _Resource(msgspec.Struct):
@@ -38,6 +41,7 @@ class ODataSource:
         pace = pace or Pace()
         self._client = Client(connection, pace)
         self._changes = Changes(self._client, connection, pace, self._has_delta_links)
+        self._player = Player(self._client, creates_by_key=False, abilities=Abilities())
 
     async def check(self) -> SourceInfo:
         """Read the service document, which only an OData v4 service has."""
@@ -66,6 +70,18 @@ class ODataSource:
     async def rows(self, entity: Entity, keys: Sequence[Key]) -> Page:
         """Read these rows."""
         return await self._changes.rows(entity, keys)
+
+    async def play(self, writes: Sequence[Write], user_id: str | None, request_id: str) -> Played:
+        """Execute the writes; they count for Satchel's own account there."""
+        return await self._player.play(writes, {}, request_id)
+
+    async def was_executed(self, write: Write, user_id: str | None, since: datetime) -> bool | None:
+        """OData knows no audit."""
+        return None
+
+    async def abilities(self) -> Abilities:
+        """What was found out so far."""
+        return self._player.abilities
 
     async def aclose(self) -> None:
         """Close the connections."""

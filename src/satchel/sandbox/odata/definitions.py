@@ -114,11 +114,19 @@ def attribute_definition(entity: Entity, column: Column) -> Definition:
         "IsValidForCreate": column.is_writable,
         "IsValidForRead": True,
         "IsValidForUpdate": column.is_writable and column.name != entity.key,
-        "RequiredLevel": {"Value": "ApplicationRequired" if column.is_required else "None", "CanBeChanged": True},
+        "RequiredLevel": {"Value": _required_level(column), "CanBeChanged": True},
         "DisplayName": _label(column.label),
         "Description": _label(""),
         **_of_kind(column),
     }
+
+
+def _required_level(column: Column) -> str:
+    """What the platform fills by itself is its own business: owner, state, key."""
+    if not column.is_required:
+        return "None"
+    is_given = column.name == "ownerid" or column.kind in {Kind.STATE, Kind.GUID}
+    return "SystemRequired" if is_given else "ApplicationRequired"
 
 
 def _of_kind(column: Column) -> Definition:
