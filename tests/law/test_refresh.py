@@ -14,8 +14,8 @@ import pytest
 
 from satchel.database.pool import Database
 from satchel.errors import PullOvertaken, StoreBusy
-from satchel.jobs.publish import bring_into_force, prepare
 from satchel.jobs.apply import apply_page
+from satchel.jobs.publish import bring_into_force, prepare
 from satchel.jobs.pull import pull
 from satchel.model.changes import Page, SourceInfo, Strategy, Watermark
 from satchel.model.ids import Key

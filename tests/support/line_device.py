@@ -10,7 +10,7 @@ from typing import Any
 from satchel.database.pool import Database
 from satchel.staging.users import Users
 from satchel.sync.cursor import CursorSeal
-from satchel.sync.download import StepLimits, download
+from satchel.sync.download import Caller, StepLimits, download
 
 Line = dict[str, Any]
 
@@ -74,7 +74,9 @@ class LineDevice:
     async def answer(self, database: Database, limits: StepLimits) -> AsyncIterator[list[Line]]:
         """The lines that a sync gets, batch by batch, not applied."""
         state = self.seal.open(self.cursor) if self.cursor else None
-        batches = download(database, Users(), self.user, state, self.model, limits=limits, seal=self.seal.seal)
+        batches = download(
+            database, Users(), Caller(self.user, "line"), state, self.model, limits=limits, seal=self.seal.seal
+        )
         try:
             async for batch in batches:
                 yield [json.loads(line) for line in batch.splitlines()]

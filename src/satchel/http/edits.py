@@ -38,9 +38,7 @@ class EditsController(Controller):
     path = "/v1"
 
     @post("/orgs/{organization:str}/edits", status_code=200, request_max_body_size=MAX_EDITS_REQUEST_BYTES)
-    async def edits(
-        self, organization: str, request: AnyRequest, edits: EditsServing
-    ) -> EditsAnswer:
+    async def edits(self, organization: str, request: AnyRequest, edits: EditsServing) -> EditsAnswer:
         """Take edit sets of this device in, in order. What was taken is durable; sending it again is harmless."""
         device = await edits.auth.device(request.headers.get("authorization"), organization)
         served = await edits.served.get(organization)

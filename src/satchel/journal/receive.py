@@ -57,7 +57,8 @@ async def receive(
         for each in withdrawn:
             await _withdraw(connection, numbers[each.id], each)
     receipts = [each if isinstance(each, Receipt) else _receipt(each, before, numbers, device) for each in decoded]
-    return Received(receipts, has_work=len(kept) > len(withdrawn), has_verdicts=bool(withdrawn))
+    # What was withdrawn may have held others.
+    return Received(receipts, has_work=bool(kept), has_verdicts=bool(withdrawn))
 
 
 def _decoded(body: bytes) -> EditSet | Receipt:

@@ -27,16 +27,17 @@ delete from satchel.edit_row where number = %(number)s
 select count(*) from satchel.edit_set where device = %(device)s and state <> 'settled'
 
 -- playable --
--- What may be played now. Held sets hold only what their own device did later; what is under way holds everybody.
+-- What may be played now. On the rows of a set, what its own device did before must be settled; of other devices only
+-- what is under way just now is waited for: nobody waits for another's undecided conflict.
 select s.number, s.id::text, s.version, s.device, s.user_id, s.made_at, s.edits, s.state, s.tries, s.attempt, s.received_at
 from satchel.edit_set s
 where s.state in ('waiting', 'sending') and s.next_at <= now() and s.number <> all(%(under_way)s)
 and not exists (
     select from satchel.edit_row r
-    join satchel.edit_row e on e.entity = r.entity and e.key = r.key and e.number < s.number
-    join satchel.edit_set o on o.number = e.number
+    join satchel.edit_row e on e.entity = r.entity and e.key = r.key and e.number <> s.number
+    join satchel.edit_set o on o.number = e.number and o.state <> 'settled'
     where r.number = s.number and (r.is_written or e.is_written)
-    and (o.state in ('waiting', 'sending') or (o.state = 'held' and o.device = s.device)))
+    and ((o.device = s.device and o.number < s.number) or o.number = any(%(under_way)s)))
 order by s.number limit %(limit)s
 
 -- next_time --

@@ -22,6 +22,8 @@ class Switches(msgspec.Struct, forbid_unknown_fields=True):
     latency_seconds: Annotated[float, Meta(ge=0, le=60)] = 0.0
     latency_probability: Probability = 1.0
     drop_probability: Probability = 0.0
+    drop_after_probability: Probability = 0.0
+    """A write is executed, and its answer never comes."""
     error_probability: Probability = 0.0
     throttle_probability: Probability = 0.0
     retry_after_seconds: Annotated[int, Meta(ge=0, le=600)] = 1
@@ -70,6 +72,11 @@ class Faults:
         switches = self.switches
         is_slow = switches.latency_seconds and self._random.random() < switches.latency_probability
         return switches.latency_seconds if is_slow else 0.0
+
+    @property
+    def drops_after(self) -> bool:
+        """Nobody hears of this write."""
+        return self._random.random() < self.switches.drop_after_probability
 
     @property
     def drops(self) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from satchel.model.user import User
 from satchel.access.user_model import user_model
+from satchel.model.user import User
 from tests.support.field_organization import PRINCIPALS, compiled, item, profile
 
 READER = profile(

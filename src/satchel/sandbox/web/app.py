@@ -65,7 +65,10 @@ class Sandbox:
         except Exception:
             log.exception("request failed", path=scope["path"])
             answer = ODataError(500, "0x80040216", "An unexpected error occurred.").answer()
-        await self._send(send, answer, headers, is_api=scope["path"].startswith(API))
+        is_api = scope["path"].startswith(API)
+        if is_api and scope["method"] != "GET" and self.faults.drops_after:
+            await _break_off(send)
+        await self._send(send, answer, headers, is_api=is_api)
 
     async def _answer(self, scope: Scope, headers: Fields, body: bytes | None) -> Answer:
         path = scope["path"]
@@ -103,6 +106,13 @@ class Sandbox:
             await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
             raise ConnectionResetError("broken off on demand")
         await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def _break_off(send: Send) -> None:
+    """Promise an answer, and close the connection. Errors: ConnectionResetError."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"100")]})
+    await send({"type": "http.response.body", "body": b"{", "more_body": True})
+    raise ConnectionResetError("broken off on demand")
 
 
 def _request(scope: Scope, headers: Fields, body: bytes, area: str) -> Request:

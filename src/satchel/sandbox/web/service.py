@@ -10,6 +10,7 @@ from satchel.sandbox.data.store import Store
 from satchel.sandbox.odata.answers import Answer, ODataError, Request
 from satchel.sandbox.odata.csdl import metadata_document
 from satchel.sandbox.odata.definitions import answer_definitions
+from satchel.sandbox.rows.history import FUNCTION, answer_history
 from satchel.sandbox.rows.reading import Reader
 from satchel.sandbox.rows.security import Caller, caller_of
 from satchel.sandbox.rows.writing import Writer
@@ -85,6 +86,8 @@ class Service:
             case "RetrieveVersion()" | "RetrieveVersion":
                 context = f"{request.root}$metadata#Microsoft.Dynamics.CRM.RetrieveVersionResponse"
                 return Answer.json({"@odata.context": context, "Version": VERSION})
+        if request.path.startswith(FUNCTION):
+            return answer_history(self._store, request)
         definitions = answer_definitions(request)
         return definitions if definitions is not None else self._read_rows(request, caller)
 
