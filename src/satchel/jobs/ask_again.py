@@ -4,30 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import structlog
+
+from satchel.errors import RequestRefused
 from satchel.jobs.apply import apply_page
 from satchel.jobs.organization import OrganizationWork
 from satchel.model.ids import Key
 from satchel.model.metadata import Entity
 from satchel.staging.head import read_scopes
-from satchel.staging.written import note_unsettled, read_versions, settle_rows, unsettled, writes_now
+from satchel.staging.written import (
+    asked_now,
+    note_unsettled,
+    note_written,
+    read_versions,
+    settle_rows,
+    unsettled,
+    writes_now,
+)
 
 _ROUNDS = 20
+log = structlog.get_logger()
 
 
 async def ask_again(work: OrganizationWork, entity_name: str | None = None) -> None:
     """Bring all noted rows to where the source has them. Errors: RetryLater; what is left waits for the next time."""
+    refused: set[str] = set()
     for _ in range(_ROUNDS):
         async with work.staging.connection() as connection:
             noted = await unsettled(connection, entity_name)
             known = (await read_scopes(connection)).maintained.entity_by_name
-        if not noted:
+        if not noted.keys() - refused:
             return
         for name, keys in noted.items():
             if name in known:
-                await refresh_rows(work, known[name], keys)
+                try:
+                    await refresh_rows(work, known[name], keys)
+                except RequestRefused as error:
+                    refused.add(name)
+                    log.warning("rows not asked for again", entity=name, reason=error.message)
             else:
                 async with work.staging.transaction() as connection:
-                    await settle_rows(connection, name, keys)  # no longer staged
+                    await settle_rows(connection, name, keys, await asked_now(connection))  # no longer staged
 
 
 async def refresh_rows(work: OrganizationWork, entity: Entity, keys: Collection[Key]) -> None:
@@ -38,9 +55,10 @@ async def refresh_rows(work: OrganizationWork, entity: Entity, keys: Collection[
     async with work.staging.connection() as connection:
         before = await read_versions(connection, entity, keys)
         writes = await writes_now(connection)
+        asked_at = await asked_now(connection)
     page = await work.source.rows(entity, sorted(keys))
     async with work.staging.transaction() as connection:
-        await settle_rows(connection, entity.name, keys)
+        await settle_rows(connection, entity.name, keys, asked_at)
         now = await read_versions(connection, entity, keys, is_locked=True)
         moved = [key for key in keys if before.get(key) != now.get(key)]
         if moved:
@@ -48,5 +66,6 @@ async def refresh_rows(work: OrganizationWork, entity: Entity, keys: Collection[
             head = None
         else:
             _, head = await apply_page(connection, entity, page, writes=writes)
+            await note_written(connection, [(entity.name, key) for key in sorted(keys)])
     if head is not None:
         await work.notify(head)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from satchel.journal.sets import JournaledSet, known_rows
 from satchel.model.client_model import ClientEntity, ClientModel
 from satchel.model.conflict import Decision, Known, Step, decide
 from satchel.model.edits import Action, Edit, EditOutcome, Outcome, Reason, Verdict
-from satchel.model.metadata import Entity, Right
+from satchel.model.metadata import AttributeType, Entity, Right
 from satchel.model.scope import Scope
 from satchel.model.user import User
 from satchel.model.validation import misfit, problems
@@ -25,6 +26,9 @@ from satchel.staging.head import read_head, read_scopes
 from satchel.staging.image import Image, is_member, read_image
 from satchel.staging.rights import has_right, may
 from satchel.staging.users import Users
+
+_WHOLE = {AttributeType.INTEGER, AttributeType.BIGINT, AttributeType.CHOICE}
+_CANONICAL = re.compile(r"-?(0|[1-9][0-9]{0,30})", re.ASCII)
 
 
 class JudgedEdit(msgspec.Struct, frozen=True):
@@ -89,14 +93,18 @@ class Judge:
         self._users = users
         self._of_user: dict[str, tuple[User | None, ClientModel, list[int]]] = {}
 
-    async def judge(self, journaled: JournaledSet) -> Judgement:
-        """What is to become of the set."""
+    async def judge(self, journaled: JournaledSet, *, is_past: bool = False) -> Judgement:
+        """What is to become of the set. `is_past`: it may have been executed; rights are not asked for again, as the
+        edits themselves may have taken them away."""
         scopes = await read_scopes(self._connection)
-        known = await known_rows(self._connection, {edit.after for edit in journaled.edits if edit.after})
+        after = {edit.after for edit in journaled.edits if edit.after}
+        known = await known_rows(self._connection, after, device=journaled.device)
         judged: list[JudgedEdit] = []
         for edit in journaled.edits:
             try:
-                judged.append(await self._judge(journaled, edit, scopes.in_force, scopes.maintained, known))
+                judged.append(
+                    await self._judge(journaled, edit, scopes.in_force, scopes.maintained, known, is_past=is_past)
+                )
             except Refusal as refusal:
                 return Judgement(outcome_of(journaled, Verdict.REJECTED, [refusal.outcome]))
         for step, verdict in ((Step.CONFLICT, Verdict.CONFLICT), (Step.SUPERSEDED, Verdict.SUPERSEDED)):
@@ -110,19 +118,30 @@ class Judge:
         return (await self._user(user_id, (await read_scopes(self._connection)).in_force))[1]
 
     async def _judge(
-        self, journaled: JournaledSet, edit: Edit, scope: Scope, staged: Scope, known: Mapping[str, Mapping[str, Any]]
+        self,
+        journaled: JournaledSet,
+        edit: Edit,
+        scope: Scope,
+        staged: Scope,
+        known: Mapping[str, Mapping[str, Any]],
+        *,
+        is_past: bool,
     ) -> JudgedEdit:
         user, model, buckets = await self._user(journaled.user_id, scope)
-        if user is None or not user.is_enabled:
+        if is_past and user is not None:
+            model = scope.client_model
+        elif user is None or not user.is_enabled:
             raise Refusal(edit, Reason.PRIVILEGE, "This user is not active any more.")
         client = model.entity_by_name.get(edit.entity)
         entity = staged.entity_by_name.get(edit.entity)
         if client is None or entity is None:
             raise Refusal(edit, Reason.MODEL, f"{edit.entity} is not offered to this user.")
-        _check_values(edit, client, entity)
+        if not is_past:
+            _check_values(edit, client, entity)
         names = [attribute.name for attribute in client.attributes]
         theirs = await read_image(self._connection, entity, names, edit.key)
-        await self._check_rights(edit, scope, user, client, theirs, buckets)
+        if not is_past:
+            await self._check_rights(edit, scope, user, client, theirs, buckets)
         row = theirs.values if theirs is not None and theirs.is_live else None
         before = _known(edit, known)
         decision = decide(client, edit, row, before)
@@ -223,10 +242,8 @@ def _key_problems(edit: Edit, client: ClientEntity) -> Iterator[str]:
     attributes = {a.name: a for a in client.attributes}
     for name, part in zip(client.key, edit.key, strict=True):
         attribute = attributes[name]
-        try:
-            value: Any = int(part) if attribute.type in {"integer", "bigint", "choice"} else part
-        except ValueError:
-            value = part
+        is_whole = attribute.type in _WHOLE and _CANONICAL.fullmatch(part)
+        value: Any = int(part) if is_whole else part
         problem = misfit(attribute, value)
         if problem:
             yield f"{edit.entity}.{name}: {problem}."

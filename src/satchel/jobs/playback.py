@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from enum import StrEnum
 
 import structlog
 
@@ -93,6 +94,15 @@ class _Player:
                 self._settled += task.result()
 
 
+class Evidence(StrEnum):
+    """What a row tells of an attempt whose answer was lost."""
+
+    EXECUTED = "executed"  # the source's audit has it
+    LIKELY = "likely"  # the row is as it would be
+    NOT_EXECUTED = "not executed"
+    UNKNOWN = "unknown"
+
+
 class _Play:
     """One edit set on its way to a verdict."""
 
@@ -102,6 +112,8 @@ class _Play:
         self._set = journaled
         self._is_unknown = journaled.attempt is not None
         """The source may have executed it."""
+        self._etags: dict[str, str] = {}
+        """The versions that were asked for last."""
 
     async def run(self) -> bool:
         """True where it was settled, False where it waits. Errors: StoreBusy; then the journal is as it was."""
@@ -115,10 +127,13 @@ class _Play:
         return False
 
     async def _run(self) -> bool:
-        judgement = await self._judge()
+        judgement = Judgement(None) if self._set.attempt is not None else await self._judge()
         if self._set.attempt is not None:
+            judgement = await self._judge(is_past=True)
             await self._refresh(judgement.edits)
-            judgement = await self._judge()
+            judgement = await self._judge(is_past=True)
+            if not judgement.edits:
+                raise RetryLater("The user's rows cannot be read, and the source may have executed the edits.")
             executed = await self._was_executed(judgement, self._set.attempt)
             if executed is None:
                 await self._settle_uncertain(judgement)
@@ -127,6 +142,7 @@ class _Play:
                 await settle_executed(self._work, self._set, [each.done() for each in judgement.edits], ())
                 return True
             self._is_unknown = False
+            judgement = await self._judge()
         for _ in range(_ROUNDS):
             if judgement.outcome is not None:
                 await settle_judged(self._work, self._set, judgement.outcome)
@@ -146,18 +162,24 @@ class _Play:
                 return True
             await self._refresh(judgement.edits)
             judgement = await self._judge()
+            if played.execution is Execution.CHANGED and self._etags == {
+                each.edit.id: each.write.etag for each in judgement.writes if each.write.etag
+            }:  # the row has the version that was asked for: it is another condition that does not hold
+                await self._reject(judgement.writes, played)
+                return True
             if played.execution is Execution.EXISTS and judgement.outcome is None and judgement.writes:
                 await self._reject(judgement.writes, played)
                 return True
         raise RetryLater("The row changes at the source faster than it can be read.")
 
-    async def _judge(self) -> Judgement:
+    async def _judge(self, *, is_past: bool = False) -> Judgement:
         async with self._work.staging.snapshot() as connection:
-            return await Judge(connection, self._users).judge(self._set)
+            return await Judge(connection, self._users).judge(self._set, is_past=is_past)
 
     async def _send(self, writes: Sequence[JudgedEdit]) -> Played | None:
         """Order: the journal says what may be executed before the source hears of it."""
         etags = {each.edit.id: each.write.etag for each in writes}
+        self._etags = {name: etag for name, etag in etags.items() if etag}
         attempt = Attempt(since=datetime.now(UTC), etags=etags)
         async with self._work.staging.transaction() as connection:
             if not await mark_sending(connection, self._set, attempt):
@@ -188,37 +210,34 @@ class _Play:
             await refresh_rows(self._work, entity, keys)
 
     async def _was_executed(self, judgement: Judgement, attempt: Attempt) -> bool | None:
-        """Whether an attempt of unknown effect was executed - as a whole, so one edit tells; None: nobody knows."""
-        answers = []
-        for each in judgement.edits:
-            if each.edit.id in attempt.etags:
-                answers.append(await self._edit_was_executed(each, attempt))
-                if answers[-1] is True:
-                    return True
-        return None if answers and all(answer is None for answer in answers) else False
+        """Whether an attempt of unknown effect was executed; None: nobody knows.
 
-    async def _edit_was_executed(self, judged: JudgedEdit, attempt: Attempt) -> bool | None:
+        It was executed as a whole or not at all, so one edit's proof counts for all. A row that is as it would be
+        proves nothing where another edit of the set shows otherwise.
+        """
+        found = [await self._evidence(each, attempt) for each in judgement.edits if each.edit.id in attempt.etags]
+        if Evidence.NOT_EXECUTED in found:
+            return False
+        if Evidence.EXECUTED in found:
+            return True
+        return True if found and all(each is Evidence.LIKELY for each in found) else None
+
+    async def _evidence(self, judged: JudgedEdit, attempt: Attempt) -> Evidence:
         edit, theirs = judged.edit, judged.theirs
-        is_there = theirs is not None and theirs.is_live
-        if edit.action is Action.DELETE and not is_there:
-            return True
-        if edit.action is Action.CREATE and is_there:
-            return True
-        if edit.action is not Action.CREATE and theirs is not None and is_there:
-            etag = attempt.etags[edit.id]
-            if etag is not None and theirs.etag == etag:
-                return False
+        row = theirs.values if theirs is not None and theirs.is_live else None
+        etag = attempt.etags[edit.id]
+        if theirs is not None and row is not None and etag is not None and theirs.etag == etag:
+            return Evidence.NOT_EXECUTED  # nothing happened to the row since
         told = await self._work.source.was_executed(judged.write, self._set.user_id, attempt.since)
         if told is not None:
-            return told
-        if edit.action is not Action.UPDATE or theirs is None or not is_there:
-            return False  # a row that is not there yet, or still: sent again it does no harm
+            return Evidence.EXECUTED if told else Evidence.NOT_EXECUTED
+        if edit.action is Action.DELETE:
+            return Evidence.LIKELY if row is None else Evidence.NOT_EXECUTED
+        if row is None:
+            return Evidence.NOT_EXECUTED if edit.action is Action.CREATE else Evidence.UNKNOWN
         kinds = {a.name: a.type for a in judged.client.attributes}
-        if all(same(kinds[name], value, theirs.values.get(name)) for name, value in edit.values.items()):
-            return True
-        if edit.base is not None and all(same(kinds[n], edit.base.get(n), theirs.values.get(n)) for n in edit.values):
-            return False if attempt.etags[edit.id] is None else None
-        return None
+        is_as_set = all(same(kinds[n], v, row.get(n)) for n, v in edit.values.items() if n in kinds)
+        return Evidence.LIKELY if is_as_set else Evidence.UNKNOWN
 
     async def _settle_uncertain(self, judgement: Judgement) -> None:
         """It may have been executed, and others changed the row since: sent again it could undo their change."""

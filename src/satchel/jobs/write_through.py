@@ -9,7 +9,6 @@ import msgspec
 import structlog
 
 from satchel.database.pool import Connection
-from satchel.errors import PullOvertaken, RequestRefused, RetryLater
 from satchel.jobs.apply import apply_pages
 from satchel.jobs.judge import JudgedEdit, outcome_of
 from satchel.jobs.organization import OrganizationWork
@@ -40,10 +39,7 @@ async def settle_executed(
     outcomes = [EditOutcome(id=each.edit.id, verdict=Verdict.MERGED) for each in edits if each.decision.is_merged]
     outcome = outcome_of(journaled, verdict, outcomes)
     told = await _complete(work, [each for each in edits if each.write_needed], rows)
-    try:
-        head = await _settle(work, journaled, edits, told, outcome)
-    except PullOvertaken:  # published meanwhile: the rows come with another look
-        head = await _settle(work, journaled, edits, {}, outcome)
+    head = await _settle(work, journaled, edits, told, outcome)
     await _tell(work, journaled, outcome, head)
 
 
@@ -82,10 +78,7 @@ async def _complete(
         elif row is not None:
             told[edit.entity, edit.key] = row
         else:
-            try:
-                page = await work.source.rows(judged.entity, [edit.key])
-            except (RetryLater, RequestRefused):
-                continue
+            page = await work.source.rows(judged.entity, [edit.key])
             if page.row_count == 1:
                 told[edit.entity, edit.key] = bytes(msgspec.json.decode(page.rows, type=list[msgspec.Raw])[0])
     return told

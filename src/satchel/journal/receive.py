@@ -9,11 +9,12 @@ import msgspec
 
 from satchel.database.pool import Connection, Database
 from satchel.errors import TooManyEdits
-from satchel.journal.rows import touched_rows
-from satchel.journal.sets import Standing, add, add_rows, replace, settle, standing, unsettled_count
+from satchel.journal.rows import key_json, touched_rows
+from satchel.journal.sets import Standing, add, add_rows, lock_verdicts, replace, settle, standing, unsettled_count
 from satchel.model.client_model import ClientModel
 from satchel.model.edits import MAX_SET_BYTES, EditSet, Outcome, Receipt, Verdict
 
+MAX_KEY_CHARACTERS = 600
 _UNREADABLE = "The server cannot read this edit"
 
 
@@ -41,10 +42,14 @@ async def receive(
     decoded = [_decoded(bytes(raw)) for raw in sets]
     readable = list({each.id: each for each in decoded if isinstance(each, EditSet)}.values())
     async with staging.transaction() as connection:
+        if any(not each.edits for each in readable):
+            await lock_verdicts(connection)
         before = await standing(connection, [each.id for each in readable])
         new = [each for each in readable if each.id not in before]
         if new and await unsettled_count(connection, device) + len(new) > max_unsettled:
-            raise TooManyEdits
+            if len(new) == len(readable):
+                raise TooManyEdits
+            new = []  # what frees room goes first; the device comes again with these
         again = [each for each in readable if each.id in before and _is_taken_up(each, before[each.id], device)]
         numbers = await add(connection, new, device=device, user_id=user_id) if new else {}
         for each in again:
@@ -79,6 +84,8 @@ def _problems(edit_set: EditSet, body: bytes) -> Iterator[str]:
         yield "An edit set changes each row once."
     if len({edit.id for edit in edit_set.edits}) < len(edit_set.edits):
         yield "Each edit has an id of its own."
+    if any(len(key_json(edit.key)) > MAX_KEY_CHARACTERS for edit in edit_set.edits):
+        yield f"{_UNREADABLE}: a key is too long."
     if b"\\u0000" in body or b"\0" in body:
         yield f"{_UNREADABLE}: it has a character that cannot be stored (NUL)."
 

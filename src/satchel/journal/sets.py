@@ -100,6 +100,14 @@ async def add_rows(connection: Connection, rows: Sequence[tuple[int, TouchedRow]
     await connection.execute(_SQL["add_rows"], parameters)
 
 
+async def lock_verdicts(connection: Connection) -> None:
+    """Be the only one who gives verdicts until the end of the transaction.
+
+    Order: before any set is locked, as whoever settles one holds this lock when it comes to the set.
+    """
+    await connection.execute("select from satchel.head for update")
+
+
 async def unsettled_count(connection: Connection, device: str) -> int:
     """How many sets of a device are not settled."""
     row = await (await connection.execute(_SQL["unsettled_count"], {"device": device})).fetchone()
@@ -112,11 +120,13 @@ async def playable(connection: Connection, *, under_way: Collection[int], limit:
     return [_journaled(row) for row in await cursor.fetchall()]
 
 
-async def known_rows(connection: Connection, set_ids: Collection[str]) -> Mapping[str, Mapping[str, Any]]:
-    """What devices may take for granted after these sets: rows (entity and key as `TouchedRow` has it) by set."""
+async def known_rows(
+    connection: Connection, set_ids: Collection[str], *, device: str
+) -> Mapping[str, Mapping[str, Any]]:
+    """What a device may take for granted after these sets of its own: rows, named as in `TouchedRow`, by set."""
     if not set_ids:
         return {}
-    cursor = await connection.execute(_SQL["known"], {"ids": list(set_ids)})
+    cursor = await connection.execute(_SQL["known"], {"ids": list(set_ids), "device": device})
     return {set_id: msgspec.json.decode(known) for set_id, known in await cursor.fetchall()}
 
 

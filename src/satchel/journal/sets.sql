@@ -44,7 +44,7 @@ order by s.number limit %(limit)s
 select min(next_at) from satchel.edit_set where state in ('waiting', 'sending')
 
 -- known --
-select id::text, known from satchel.edit_set where id = any(%(ids)s::uuid[]) and known is not null
+select id::text, known from satchel.edit_set where id = any(%(ids)s::uuid[]) and device = %(device)s and known is not null
 
 -- sending --
 -- From here on the source may have it. Only while nobody took the set up again.

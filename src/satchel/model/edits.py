@@ -16,7 +16,7 @@ MAX_EDITS_IN_A_SET = 500
 MAX_SET_BYTES = 4 * 1024 * 1024
 """Of a set's JSON; a device refuses a larger one when it is made."""
 
-EditId = Annotated[str, Meta(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+EditId = Annotated[str, Meta(pattern=r"\A[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 KeyPart = Annotated[str, Meta(max_length=1000)]
 Values = Mapping[str, Any]

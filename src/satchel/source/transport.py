@@ -54,13 +54,16 @@ class Sink(Protocol[SinkT]):
 class Collect:
     """A sink that keeps the bytes, up to a bound."""
 
-    def __init__(self, max_bytes: int = MAX_ANSWER_BYTES) -> None:
-        """Take at most `max_bytes`."""
+    def __init__(self, max_bytes: int = MAX_ANSWER_BYTES, *, is_cut: bool = False) -> None:
+        """Take at most `max_bytes`; what is beyond is left out where `is_cut`, else an error."""
         self._chunks: list[bytes] = []
         self._left = max_bytes
+        self._is_cut = is_cut
 
     def feed(self, chunk: bytes) -> None:
         """Errors: RequestRefused beyond the bound."""
+        if self._is_cut:
+            chunk = chunk[: self._left]
         self._left -= len(chunk)
         if self._left < 0:
             raise RequestRefused("The source's answer is larger than Satchel takes.", hint="Use smaller pages.")
@@ -140,7 +143,7 @@ class Transport:
             request.method, request.url, headers=dict(request.headers), content=request.content
         ) as response:
             is_good = response.is_success or response.status_code == httpx.codes.NOT_MODIFIED
-            sink: Sink[BodyT] | Collect = request.sink() if is_good else Collect(MAX_ERROR_BYTES)
+            sink: Sink[BodyT] | Collect = request.sink() if is_good else Collect(MAX_ERROR_BYTES, is_cut=True)
             async for chunk in response.aiter_bytes():
                 sink.feed(chunk)
             body = sink.close()

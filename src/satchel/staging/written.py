@@ -7,6 +7,7 @@ count where a page changed the row since the edit was judged: such rows are note
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 
 from psycopg import sql
 
@@ -48,7 +49,8 @@ async def note_unsettled(connection: Connection, entity: str, keys: Collection[K
     if keys:
         async with connection.cursor() as cursor:
             await cursor.executemany(
-                "insert into satchel.unsettled_row (entity, key) values (%s, %s) on conflict do nothing",
+                "insert into satchel.unsettled_row (entity, key) values (%s, %s)"
+                " on conflict (entity, key) do update set noted_at = clock_timestamp()",
                 [(entity, list(key)) for key in sorted(keys)],
             )
 
@@ -66,11 +68,20 @@ async def unsettled(connection: Connection, entity: str | None = None, *, limit:
     return found
 
 
-async def settle_rows(connection: Connection, entity: str, keys: Collection[Key]) -> None:
-    """These rows were asked for; part of the transaction that stages them."""
+async def asked_now(connection: Connection) -> datetime:
+    """The database's time before rows are asked for."""
+    row = await (await connection.execute("select clock_timestamp()")).fetchone()
+    assert row is not None  # noqa: S101 - a constant
+    moment: datetime = row[0]
+    return moment
+
+
+async def settle_rows(connection: Connection, entity: str, keys: Collection[Key], asked_at: datetime) -> None:
+    """These rows were asked for; part of the transaction that stages them. What was noted since stays noted."""
     async with connection.cursor() as cursor:
         await cursor.executemany(
-            "delete from satchel.unsettled_row where entity = %s and key = %s", [(entity, list(key)) for key in keys]
+            "delete from satchel.unsettled_row where entity = %s and key = %s and noted_at <= %s",
+            [(entity, list(key), asked_at) for key in keys],
         )
 
 

@@ -14,7 +14,7 @@ import msgspec
 from satchel.device.edits import outbox
 from satchel.device.edits.identifiers import new_id
 from satchel.device.edits.outbox import RowKey, row_key
-from satchel.device.edits.overlay import delete_row, read_image, write_image, write_row
+from satchel.device.edits.overlay import delete_row, mark_image_stale, read_image, write_image, write_row
 from satchel.device.edits.wire import key_values, stored_row, to_wire
 from satchel.device.schema import key_matches, quoted
 from satchel.errors import EditInvalid
@@ -129,6 +129,19 @@ class Changes:
             )
         return outbox.add(self._connection, edit_set)
 
+    def _was_seen(self, entity: ClientEntity, row: RowKey) -> bool:
+        """The row was told in the reset that is under way, or there is none."""
+        if not self._connection.execute("select 1 from _satchel_state where name = 'reset'").fetchall():
+            return True
+        values = key_values(entity, tuple(msgspec.json.decode(row[1], type=list[str])))
+        place = len(entity.key) + 1
+        found = self._connection.execute(
+            f"select 1 from {quoted(entity.name)} t join _satchel_seen s on s.row = t._rowid_ and s.entity = ?{place}"
+            f" where {key_matches(entity)}",
+            [*(values[name] for name in entity.key), entity.name],
+        )
+        return bool(found.fetchall())
+
     def _before(self, row: RowKey) -> str | None:
         """The last set that changes the row and is not settled."""
         pending = [each for each in outbox.of_row(self._connection, row) if each.state.is_in_effect]
@@ -164,7 +177,7 @@ class Changes:
             problem = misfit(attributes[name], value)
             if problem:
                 _refuse(entity, name, problem)
-        return found
+        return tuple(str(value) for value in values.values())
 
     def _wire(self, entity: ClientEntity, given: Mapping[str, Any]) -> dict[str, Any]:
         attributes = {a.name: a for a in entity.attributes}
@@ -226,12 +239,14 @@ class Changes:
             raise EditInvalid(f"There is no row {_shown(key)} of {entity.name} on this device.")
         return row
 
-    def _base(self, entity: ClientEntity, row: RowKey, current: dict[str, Any]) -> dict[str, Any] | None:
+    def _base(self, kind: ClientEntity, row: RowKey, current: dict[str, Any]) -> dict[str, Any] | None:
         """The row as the server told it; None where it was made here and the server has not told it yet."""
         image = read_image(self._connection, row)
         if image is not None or outbox.of_row(self._connection, row):
             return image
         write_image(self._connection, row, current)
+        if not self._was_seen(kind, row):
+            mark_image_stale(self._connection, row)
         return current
 
 

@@ -26,7 +26,7 @@ create table if not exists _satchel_image (
     entity text, key text, content text not null, is_stale integer not null default 0, primary key (entity, key)
 ) without rowid;
 """
-"""`told`: the highest version the server has, 0 for none. `_satchel_image`: edited rows as the server told them."""
+"""`told`: the highest version the server may have. `_satchel_image`: edited rows as the server told them."""
 
 _encode = msgspec.json.Encoder().encode
 _decode_edit = msgspec.json.Decoder(Edit).decode
@@ -127,6 +127,16 @@ def move(
     connection.execute(
         "update _satchel_set set state = ?, outcome = ?, note = ? where number = ?", (state.value, text, note, number)
     )
+
+
+def send_again(connection: apsw.Connection) -> None:
+    """The server may have lost what it was sent; where it has not, it drops what comes twice."""
+    connection.execute("update _satchel_set set state = 'waiting' where state = 'sent'")
+
+
+def note_offered(connection: apsw.Connection, offered: Sequence[tuple[int, int]]) -> None:
+    """Note, before they are sent, that the server may have these (number, version) from now on."""
+    connection.executemany("update _satchel_set set told = max(told, ?2) where number = ?1", offered)
 
 
 def note_sent(connection: apsw.Connection, sent: Sequence[tuple[int, int]]) -> None:

@@ -38,6 +38,14 @@ class Overlay:
         """The edits of these rows changed."""
         self._touched.update(row_key(edit.entity, edit.key) for edit in edits)
 
+    def visible(self, outcome: Outcome, edits: Iterable[Edit]) -> Outcome:
+        """The outcome, of other people's rows only with what the user may have now."""
+        for edit in edits:
+            entity = self._model.entity_by_name.get(edit.entity)
+            known = {attribute.name for attribute in entity.attributes} if entity else set()
+            outcome = _theirs_only(outcome, {edit.id}, known)
+        return outcome
+
     def put(self, entity: ClientEntity, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """The server told these rows, in the wire form."""
         edited = self._edited.get(entity.name)
@@ -65,6 +73,7 @@ class Overlay:
     def begin_reset(self) -> None:
         """From here on everything comes again."""
         mark_images_stale(self._connection)
+        outbox.send_again(self._connection)
 
     def finish_reset(self) -> None:
         """What did not come again is no longer there."""
@@ -222,6 +231,11 @@ def write_image(connection: apsw.Connection, row: RowKey, values: dict[str, Any]
         f" on conflict (entity, key) do update set content = excluded.content, is_stale = {age}",
         (*row, _encode(values).decode()),
     )
+
+
+def mark_image_stale(connection: apsw.Connection, row: RowKey) -> None:
+    """The row is still to be told again by the reset that is under way."""
+    connection.execute("update _satchel_image set is_stale = 1 where entity = ? and key = ?", row)
 
 
 def mark_images_stale(connection: apsw.Connection) -> None:

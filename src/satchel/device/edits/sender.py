@@ -46,8 +46,9 @@ def _send(
     try:
         while not stop.wait(LOOK_SECONDS):
             try:
-                if outbox.counts(store.connection).get(SetState.WAITING, 0):
-                    upload(store, endpoint.post_edits)
+                waiting = outbox.counts(store.connection).get(SetState.WAITING, 0)
+                if waiting and not upload(store, endpoint.post_edits):
+                    stop.wait(FIRST_PAUSE_SECONDS)  # another version of it is on its way just now
                 pause_seconds = FIRST_PAUSE_SECONDS
             except (SatchelError, apsw.Error) as error:
                 if isinstance(error, SatchelError):

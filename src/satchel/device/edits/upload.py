@@ -37,6 +37,8 @@ def upload(store: Store, post: Post, on_progress: Callable[[UploadProgress], Non
     while piece := outbox.waiting(store.connection, after=last, limit=SETS_PER_REQUEST):
         for part in _pieces(piece):
             last = part[-1][0].number
+            with store.transaction() as connection:
+                outbox.note_offered(connection, [(pending.number, pending.version) for pending, _ in part])
             receipts = post(EditsRequest([msgspec.Raw(body) for _, body in part])).sets
             sent += _note(store, [pending for pending, _ in part], receipts)
             if on_progress is not None:
@@ -67,6 +69,9 @@ def _note(store: Store, part: Sequence[PendingSet], receipts: Sequence[Receipt])
         outbox.note_sent(connection, [(each.number, each.version) for each in taken])
         overlay = Overlay(connection, store.model)
         for each in part:
+            now = outbox.find(connection, each.number)
+            if now is None or now.version != each.version:
+                continue  # taken up again meanwhile
             receipt = by_id.get(each.id, Receipt(each.id, 0))
             if receipt.verdict is not None:  # it was executed, or closed, before this version came
                 outbox.remove(connection, each.number)

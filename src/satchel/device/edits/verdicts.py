@@ -42,7 +42,7 @@ def settle(connection: apsw.Connection, overlay: Overlay, outcome: Outcome) -> b
     if state is None:
         outbox.remove(connection, pending.number)
     else:
-        outbox.move(connection, pending.number, state, outcome=outcome)
+        outbox.move(connection, pending.number, state, outcome=overlay.visible(outcome, pending.edits))
     return True
 
 

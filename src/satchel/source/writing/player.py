@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from satchel.errors import RequestRefused, SatchelError, SourceUnreachable
+from satchel.errors import DeltaLinkExpired, RequestRefused, SatchelError, SourceUnreachable
 from satchel.model.edits import Action
 from satchel.model.writes import Abilities, Execution, Played, Write
 from satchel.source.answers import error_of
@@ -56,7 +56,7 @@ class Player:
                     is_repeatable=False,
                 )
             )
-        except RequestRefused as error:
+        except (RequestRefused, DeltaLinkExpired) as error:
             return await self._refused(write, 0, error)
         self.note(has_etags=_has_etag(answer.body) or None)
         return Played(execution=Execution.DONE, rows=(_row(write, answer.body),))
@@ -128,7 +128,7 @@ class Player:
                     return number
         return 0
 
-    async def _refused(self, write: Write, place: int, error: RequestRefused) -> Played:
+    async def _refused(self, write: Write, place: int, error: SatchelError) -> Played:
         """What a refusal means. A 404 may be about the row or about one it refers to: the row itself tells."""
         status = error.facts.get("status")
         execution = Execution.REFUSED
@@ -148,7 +148,7 @@ class Player:
         try:
             key = write.entity.attribute_by_name[write.entity.key[0]].wire_name
             answer = await self._client.get(f"{row_path(write)}?$select={key}")
-        except RequestRefused as error:
+        except (RequestRefused, DeltaLinkExpired) as error:
             if error.facts.get("status") in {_NOT_FOUND, _GONE}:
                 return None
             raise
@@ -191,7 +191,7 @@ def _content_type(request: WriteRequest) -> dict[str, str]:
     return {} if request.body is None else {"content-type": "application/json"}
 
 
-def _told(error: RequestRefused) -> dict[str, Any]:
+def _told(error: SatchelError) -> dict[str, Any]:
     facts = error.facts
     return {
         "status": int(str(facts.get("status") or 0)),

@@ -51,6 +51,7 @@ create index on satchel.written (entity, number);
 create table satchel.unsettled_row (
     entity text not null,
     key text[] not null,
+    noted_at timestamptz not null default clock_timestamp(),
     primary key (entity, key)
 );
 
