@@ -23,7 +23,7 @@ from tests.support.processes import Sandbox, Satchel, sandbox, satchel, wait_for
 
 pytestmark = [pytest.mark.kill, pytest.mark.timeout(600)]
 
-EDITS = int(os.environ.get("SATCHEL_TEST_EDITS", "600"))
+EDITS = int(os.environ.get("SATCHEL_TEST_EDITS", "200"))
 DEVICES = 3
 SEED = int(os.environ.get("SATCHEL_TEST_SEED", "20261124"))
 TEXT = "jobtitle"
@@ -130,10 +130,11 @@ def settle_all(worker: Worker, decided: dict[str, PendingSet]) -> bool:
             device.sync()
         except (SatchelError, OSError):
             return False
-        for pending in device.pending():
-            if not pending.state.is_in_effect:
-                decided.setdefault(pending.id, pending)
-                device.discard(pending.number, with_dependents=True)
+        found = {pending.number: pending for pending in device.pending()}
+        for pending in found.values():
+            if not pending.state.is_in_effect and any(p.number == pending.number for p in device.pending()):
+                for number in device.discard(pending.number, with_dependents=True):
+                    decided.setdefault(found[number].id, found[number])
         return not device.pending()
 
 
