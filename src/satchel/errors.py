@@ -196,7 +196,7 @@ class TooManyEdits(RetryLater):
     """Too many edits of this device wait to be played back."""
 
     code = "E205"
-    default_hint = "Nothing is lost: the rest waits on the device. An administrator sees why: `satchel edits list`."
+    default_hint = "Nothing is lost: the rest waits on the device."
 
 
 class ServerUnreachable(RetryLater):

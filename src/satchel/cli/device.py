@@ -5,44 +5,27 @@ from __future__ import annotations
 import csv
 import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.markup import escape
 
+from satchel.cli.device_edits import COMMANDS
+from satchel.cli.device_options import device_key, folder_options
 from satchel.cli.options import json_option
 from satchel.cli.output import console, print_json, print_json_line, print_rows, progress
-from satchel.device import Device, DeviceKey, SyncProgress, SyncReport
+from satchel.device import Device, SyncProgress, SyncReport
 
 EPILOG = """\b
 A day with it:
   satchel device enroll 'https://...#org=contoso&code=...'     once, with your administrator's link
   satchel device sync                                          when there is a network
   satchel device query "select fullname from contact where address1_city = 'Lyon'"
+  satchel device edit update contact KEY jobtitle=Chief        change it, with or without a network
+  satchel device pending                                       what is not at the source yet
   satchel device status                                        what is here, and how old it is
 """
-
-
-def _folder_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (
-        click.option(
-            "--passphrase-file", type=click.Path(path_type=Path, dir_okay=False), help="File with a passphrase."
-        ),
-        click.option(
-            "--key-file", type=click.Path(path_type=Path, dir_okay=False), help="File whose content is the key."
-        ),
-        click.option(
-            "--folder",
-            type=click.Path(path_type=Path, file_okay=False),
-            envvar="SATCHEL_DEVICE_FOLDER",
-            show_envvar=True,
-            help="Where this device keeps its data.  [default: ~/.local/share/satchel/device]",
-        ),
-    ):
-        function = option(function)
-    return function
 
 
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -53,11 +36,15 @@ def command() -> None:
     """
 
 
+for _each in COMMANDS:
+    command.add_command(_each)
+
+
 @command.command()
 @click.argument("link")
 @click.option("--name", default="", help="What administrators see.")
 @click.option("--no-encryption", is_flag=True, help="Leave encryption to the operating system.")
-@_folder_options
+@folder_options
 @json_option
 def enroll(
     link: str,
@@ -71,7 +58,7 @@ def enroll(
     """Enroll this device with the one-time LINK of your administrator."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        key = _key(key_file, passphrase_file)
+        key = device_key(key_file, passphrase_file)
         if no_encryption and key is not None:
             raise click.UsageError("--no-encryption takes no key.")
         device = Device.enroll(link, folder, name=name, key=key, is_encrypted=not no_encryption)
@@ -88,13 +75,13 @@ def enroll(
 
 @command.command()
 @click.option("--from-start", is_flag=True, help="Load everything again, from the start.")
-@_folder_options
+@folder_options
 @json_option
 def sync(
     from_start: bool, folder: Path | None, key_file: Path | None, passphrase_file: Path | None, as_json: bool
 ) -> None:
     """Bring the data to where the organization stands. A broken sync goes on where it was."""
-    with Device.open(folder, key=_key(key_file, passphrase_file)) as device:
+    with Device.open(folder, key=device_key(key_file, passphrase_file)) as device:
         report = _sync_with_bars(device, from_start=from_start)
         if as_json:
             print_json(report)
@@ -103,7 +90,7 @@ def sync(
 
 
 @command.command()
-@_folder_options
+@folder_options
 @json_option
 def watch(folder: Path | None, key_file: Path | None, passphrase_file: Path | None, as_json: bool) -> None:
     """Stay current until Ctrl-C: changes arrive as they happen."""
@@ -114,7 +101,7 @@ def watch(folder: Path | None, key_file: Path | None, passphrase_file: Path | No
         else:
             _print_report(report)
 
-    with Device.open(folder, key=_key(key_file, passphrase_file)) as device:
+    with Device.open(folder, key=device_key(key_file, passphrase_file)) as device:
         if not as_json:
             console.print("Watching. Ctrl-C ends it.")
         try:
@@ -126,7 +113,7 @@ def watch(folder: Path | None, key_file: Path | None, passphrase_file: Path | No
 @command.command()
 @click.argument("sql")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
-@_folder_options
+@folder_options
 @json_option
 def query(
     sql: str, as_csv: bool, folder: Path | None, key_file: Path | None, passphrase_file: Path | None, as_json: bool
@@ -137,7 +124,7 @@ def query(
     satchel device query "select fullname from contact order by fullname limit 10"
     satchel device query --csv "select * from account" > accounts.csv
     """
-    with Device.open(folder, key=_key(key_file, passphrase_file)) as device:
+    with Device.open(folder, key=device_key(key_file, passphrase_file)) as device:
         rows = device.sql(sql)
     if as_json:
         print_json(rows)
@@ -150,11 +137,11 @@ def query(
 
 
 @command.command()
-@_folder_options
+@folder_options
 @json_option
 def tables(folder: Path | None, key_file: Path | None, passphrase_file: Path | None, as_json: bool) -> None:
     """The tables on this device, with their columns."""
-    with Device.open(folder, key=_key(key_file, passphrase_file)) as device:
+    with Device.open(folder, key=device_key(key_file, passphrase_file)) as device:
         found = device.status().tables
     if as_json:
         print_json(found)
@@ -166,11 +153,11 @@ def tables(folder: Path | None, key_file: Path | None, passphrase_file: Path | N
 
 
 @command.command()
-@_folder_options
+@folder_options
 @json_option
 def status(folder: Path | None, key_file: Path | None, passphrase_file: Path | None, as_json: bool) -> None:
     """What is on this device, and how old it is."""
-    with Device.open(folder, key=_key(key_file, passphrase_file)) as device:
+    with Device.open(folder, key=device_key(key_file, passphrase_file)) as device:
         found = device.status()
     if as_json:
         print_json(found)
@@ -200,6 +187,12 @@ def _sync_with_bars(device: Device, *, from_start: bool) -> SyncReport:
 
 
 def _print_report(report: SyncReport) -> None:
+    if report.upload_problem:
+        console.print(f"Edits wait: {escape(report.upload_problem)}")
+    for verdict, count in report.edits_settled.items():
+        console.print(
+            f"{count:,} {verdict}" + ("" if verdict in {"accepted", "merged"} else ": satchel device conflicts")
+        )
     if report.was_current:
         console.print("Nothing new.")
         return
@@ -215,10 +208,3 @@ def _shown(value: object) -> str:
     if value is None:
         return ""
     return f"({len(value)} bytes)" if isinstance(value, bytes) else escape(str(value))
-
-
-def _key(key_file: Path | None, passphrase_file: Path | None) -> DeviceKey | None:
-    if key_file is not None and passphrase_file is not None:
-        raise click.UsageError("Give --key-file or --passphrase-file, not both.")
-    file = key_file or passphrase_file
-    return DeviceKey.from_file(file) if file is not None else None

@@ -182,11 +182,12 @@ class Device:
     def _await_verdicts(self, download: Download) -> None:
         """As long as verdicts come; what is held at the server comes with a later sync."""
         left = self._on_the_way()
-        while left:
-            download.run(wait_seconds=VERDICT_SECONDS)
+        give_up_at = time.monotonic() + VERDICT_SECONDS
+        while left and (remaining := give_up_at - time.monotonic()) > 0:
+            download.run(wait_seconds=remaining)
             before, left = left, self._on_the_way()
-            if left >= before:
-                return
+            if left < before:
+                give_up_at = time.monotonic() + VERDICT_SECONDS
 
     def _on_the_way(self) -> int:
         return outbox.counts(self._writer.connection).get(SetState.SENT, 0)

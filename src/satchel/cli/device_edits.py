@@ -1,0 +1,228 @@
+"""`satchel device edit|pending|conflicts|resolve|retry|discard|export`: changes made here, and what became of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from rich.markup import escape
+
+from satchel.cli.device_options import folder_options, open_device
+from satchel.cli.options import json_option
+from satchel.cli.output import console, print_json, print_rows
+from satchel.device import Choice, Device, PendingSet
+from satchel.device.edits.verdicts import MINE, THEIRS, conflicts_of
+from satchel.device.edits.wire import parse_text
+from satchel.errors import InputInvalid
+
+
+@click.command()
+@click.argument("action", type=click.Choice(["create", "update", "delete"]))
+@click.argument("entity")
+@click.argument("arguments", nargs=-1, metavar="[KEY] [NAME=VALUE]...")
+@folder_options
+@json_option
+def edit(
+    action: str,
+    entity: str,
+    arguments: Sequence[str],
+    folder: Path | None,
+    key_file: Path | None,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Change one row, with or without a network; the next sync hands it over. An empty value is none.
+
+    \b
+    satchel device edit create contact lastname=Kim parentcustomerid=account:2efd...
+    satchel device edit update contact 2efd... jobtitle='Chief engineer'
+    satchel device edit delete task 2efd...
+    """
+    words = list(arguments)
+    key = words.pop(0) if action != "create" and words else ""
+    if action != "create" and not key:
+        raise click.UsageError(f"{action} needs the row's key.")
+    with open_device(folder, key_file, passphrase_file) as device:
+        values = _values(device, entity, words)
+        parts = tuple(key.split(",")) if "," in key else key
+        if action == "create":
+            key = device.create(entity, values)
+        elif action == "update":
+            device.update(entity, parts, values)
+        else:
+            device.delete(entity, parts)
+        pending = device.pending()
+        number = pending[-1].number if pending else None
+    if as_json:
+        print_json({"key": key, "pending": number})
+    else:
+        console.print(f"{escape(key)}  (pending {number})  Next: satchel device sync")
+
+
+@click.command()
+@folder_options
+@json_option
+def pending(folder: Path | None, key_file: Path | None, passphrase_file: Path | None, as_json: bool) -> None:
+    """What waits to be sent, is on its way, or needs a decision."""
+    with open_device(folder, key_file, passphrase_file) as device:
+        found = device.pending()
+    if as_json:
+        print_json(found)
+        return
+    print_rows([_row(each) for each in found], empty="Nothing is pending.")
+
+
+@click.command()
+@folder_options
+@json_option
+def conflicts(folder: Path | None, key_file: Path | None, passphrase_file: Path | None, as_json: bool) -> None:
+    """What came home and needs a decision, with the reason; of conflicts: before, mine and theirs."""
+    with open_device(folder, key_file, passphrase_file) as device:
+        found = [each for each in device.pending() if not each.state.is_in_effect]
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        console.print("Nothing needs a decision.")
+    for each in found:
+        console.print(f"[bold]{each.number}[/bold]  {each.state}  {escape(each.note or '')}")
+        for change, outcome in conflicts_of(each):
+            console.print(f"  {change.action} {change.entity} {escape(','.join(change.key))}")
+            if outcome.message:
+                console.print(f"  {escape(outcome.message)}  {escape(outcome.code)}")
+            base, theirs = change.base or {}, outcome.theirs or {}
+            print_rows(
+                [
+                    {"attribute": n, "before": _text(base.get(n)), "mine": _text(v), "theirs": _text(theirs.get(n))}
+                    for n, v in change.values.items()
+                ]
+            )
+    if found:
+        console.print("Next: satchel device resolve NUMBER NAME=mine, or retry NUMBER, or discard NUMBER")
+
+
+@click.command()
+@click.argument("number", type=int)
+@click.argument("choices", nargs=-1, metavar="NAME=mine|theirs|:VALUE...")
+@folder_options
+@json_option
+def resolve(
+    number: int,
+    choices: Sequence[str],
+    folder: Path | None,
+    key_file: Path | None,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Decide a conflict by attribute, or correct what was refused: NAME=mine, NAME=theirs, or NAME=:another value."""
+    with open_device(folder, key_file, passphrase_file) as device:
+        device.resolve(number, {name: _choice(value) for name, value in map(_pair, choices)})
+    _say(as_json, number, "It is sent with the next sync.")
+
+
+@click.command()
+@click.argument("number", type=int)
+@folder_options
+@json_option
+def retry(number: int, folder: Path | None, key_file: Path | None, passphrase_file: Path | None, as_json: bool) -> None:
+    """Send once more, unchanged, what came home."""
+    with open_device(folder, key_file, passphrase_file) as device:
+        device.retry(number)
+    _say(as_json, number, "It is sent with the next sync.")
+
+
+@click.command()
+@click.argument("number", type=int)
+@click.option("--with-dependents", is_flag=True, help="Also later edits that stand on a row this one makes.")
+@folder_options
+@json_option
+def discard(
+    number: int,
+    with_dependents: bool,
+    folder: Path | None,
+    key_file: Path | None,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Undo a pending edit; there is no way back."""
+    with open_device(folder, key_file, passphrase_file) as device:
+        gone = device.discard(number, with_dependents=with_dependents)
+    if as_json:
+        print_json({"discarded": gone})
+    else:
+        console.print(f"Discarded {', '.join(map(str, gone))}.")
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--force", is_flag=True, help="Overwrite the file.")
+@folder_options
+def export(file: Path, force: bool, folder: Path | None, key_file: Path | None, passphrase_file: Path | None) -> None:
+    """Write all pending edits to FILE (JSON), with everything that is kept of them."""
+    with open_device(folder, key_file, passphrase_file) as device:
+        content = msgspec.json.format(msgspec.json.encode(device.pending()), indent=2)
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
+    try:
+        with os.fdopen(os.open(file, flags, 0o600), "wb") as target:
+            target.write(content)
+    except OSError as error:
+        raise InputInvalid(f"{file} cannot be written: {error.strerror}.", hint="--force overwrites.") from error
+    console.print(f"Written to {escape(str(file))}.")
+
+
+COMMANDS = (edit, pending, conflicts, resolve, retry, discard, export)
+
+
+def _values(device: Device, entity: str, words: Sequence[str]) -> dict[str, Any]:
+    found = device.model.entity_by_name.get(entity)
+    attributes = {a.name: a for a in found.attributes} if found else {}
+    values: dict[str, Any] = {}
+    for name, text in map(_pair, words):
+        attribute = attributes.get(name)
+        target, separator, key = text.partition(":")
+        if attribute is not None and separator and target in attribute.targets:
+            values[name] = (target, key)
+        else:
+            values[name] = text if attribute is None else parse_text(attribute, text)
+    return values
+
+
+def _pair(word: str) -> tuple[str, str]:
+    name, separator, value = word.partition("=")
+    if not separator or not name:
+        raise click.UsageError(f"{word!r} is not NAME=VALUE.")
+    return name, value
+
+
+def _choice(text: str) -> Choice:
+    if text in {MINE, THEIRS}:
+        return Choice(side=text)
+    if not text.startswith(":"):
+        raise click.UsageError(f"{text!r} is neither mine nor theirs; give another value as :VALUE.")
+    return Choice(value=text[1:] or None)
+
+
+def _row(each: PendingSet) -> dict[str, Any]:
+    first = each.edits[0] if each.edits else None
+    what = f"{first.action} {first.entity} {','.join(first.key)}" if first else "withdrawn"
+    more = f" and {len(each.edits) - 1} more" if len(each.edits) > 1 else ""
+    names = ", ".join(first.values) if first else ""
+    return {
+        "number": each.number, "state": each.state.value, "made": each.made_at, "what": escape(what + more),
+        "attributes": escape(names),
+    }  # fmt: skip
+
+
+def _text(value: object) -> str:
+    return "" if value is None else escape(str(value))
+
+
+def _say(as_json: bool, number: int, words: str) -> None:
+    if as_json:
+        print_json({"number": number})
+    else:
+        console.print(words)
