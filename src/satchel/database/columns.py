@@ -87,6 +87,12 @@ def row_json(entity: Entity, attributes: Sequence[str], *, of: str) -> sql.Compo
     return sql.SQL("'[' || {} || ']'").format(sql.SQL(" || ', ' || ").join(parts))
 
 
+def version(entity: Entity, *, of: str) -> sql.Composed:
+    """An expression that changes with the row: its ETag, or a hash of its content where it has none."""
+    hashed = sql.SQL("md5({})").format(row_json(entity, [a.name for a in entity.attributes], of=of))
+    return sql.SQL("coalesce({}, {})").format(sql.Identifier(of, "_etag"), hashed)
+
+
 def key_json(entity: Entity, *, of: str) -> sql.Composed:
     """An expression that yields a row's key as JSON: the value, or an array for a composite key."""
     values = [_wire_value(entity.attribute_by_name[name], of) for name in entity.key]

@@ -13,7 +13,7 @@ from satchel.buckets.bound import bound_buckets
 from satchel.buckets.families import family_ids
 from satchel.database.pool import Connection
 from satchel.journal.rows import key_json
-from satchel.journal.sets import JournaledSet, known_rows
+from satchel.journal.sets import JournaledSet, known_rows, merged_known
 from satchel.model.client_model import ClientEntity, ClientModel
 from satchel.model.conflict import Decision, Known, Step, decide
 from satchel.model.edits import Action, Edit, EditOutcome, Outcome, Reason, Verdict
@@ -51,6 +51,12 @@ class JudgedEdit(msgspec.Struct, frozen=True):
         return Write(entity=self.entity, key=edit.key, action=edit.action, values=edit.values, etag=etag)
 
     @property
+    def has_own_key(self) -> bool:
+        """The key of a new row is one that only the device can have made: a GUID."""
+        key = self.entity.key
+        return len(key) == 1 and self.entity.attribute_by_name[key[0]].type is AttributeType.GUID
+
+    @property
     def write_needed(self) -> bool:
         """The source is to be asked."""
         return self.decision.step is Step.WRITE
@@ -66,6 +72,8 @@ class Judgement(msgspec.Struct, frozen=True):
     outcome: Outcome | None
     """Set: the source need not be asked."""
     edits: tuple[JudgedEdit, ...] = ()
+    carried: Mapping[str, Any] = {}
+    """What the device's earlier edits made of the rows stays known where this set is not executed."""
 
     @property
     def writes(self) -> list[JudgedEdit]:
@@ -110,7 +118,8 @@ class Judge:
         for step, verdict in ((Step.CONFLICT, Verdict.CONFLICT), (Step.SUPERSEDED, Verdict.SUPERSEDED)):
             met = [each for each in judged if each.decision.step is step]
             if met:
-                return Judgement(outcome_of(journaled, verdict, [_met(each, verdict) for each in met]), tuple(judged))
+                outcome = outcome_of(journaled, verdict, [_met(each, verdict) for each in met])
+                return Judgement(outcome, tuple(judged), merged_known(known))
         return Judgement(None, tuple(judged))
 
     async def client_model(self, user_id: str) -> ClientModel:
@@ -170,6 +179,7 @@ class Judge:
         """Errors: Refusal."""
         if edit.action is Action.CREATE:
             self._require(edit, user, Right.CREATE)
+            self._require_owner(edit, scope, user)
         else:
             is_theirs = theirs is not None and (
                 not theirs.is_live or await is_member(self._connection, theirs.row_id, buckets)
@@ -190,9 +200,27 @@ class Judge:
                 continue
             self._require(edit, user, Right.APPEND)
             target = edit.values.get(attribute.type_attribute or "") or attribute.targets[0]
-            if not has_right(user, str(target), Right.APPEND_TO):
-                message = f"This user's roles do not let rows refer to a row of {target}."
-                raise Refusal(edit, Reason.PRIVILEGE, message)
+            await self._require_target(edit, scope, user, str(target), str(edit.values[attribute.name]))
+
+    def _require_owner(self, edit: Edit, scope: Scope, user: User) -> None:
+        """A row made for somebody else. Where the privilege reaches units, only the source knows whose unit it is."""
+        owner = scope.owners.get(edit.entity)
+        grants = user.rights.get(edit.entity, {}).get(Right.CREATE)
+        value = edit.values.get(owner.owner) if owner and owner.owner else None
+        if value is None or grants is None or grants.everything or grants.units:
+            return
+        if value not in grants.owners:
+            raise Refusal(edit, Reason.PRIVILEGE, f"{_missing(edit, Right.CREATE)} They allow rows of their own only.")
+
+    async def _require_target(self, edit: Edit, scope: Scope, user: User, target: str, key: str) -> None:
+        entity = scope.entity_by_name.get(target)
+        image = await read_image(self._connection, entity, entity.key, (key,)) if entity else None
+        is_allowed = has_right(user, target, Right.APPEND_TO)
+        if is_allowed and image is not None and image.is_live:
+            is_allowed = await may(self._connection, scope, user, target, image.row_id, Right.APPEND_TO)
+        if not is_allowed:
+            message = f"This user's roles do not let rows refer to this row of {target}."
+            raise Refusal(edit, Reason.PRIVILEGE, message)
 
     def _require(self, edit: Edit, user: User, right: Right) -> None:
         if not has_right(user, edit.entity, right):

@@ -112,8 +112,6 @@ class _Play:
         self._set = journaled
         self._is_unknown = journaled.attempt is not None
         """The source may have executed it."""
-        self._etags: dict[str, str] = {}
-        """The versions that were asked for last."""
 
     async def run(self) -> bool:
         """True where it was settled, False where it waits. Errors: StoreBusy; then the journal is as it was."""
@@ -127,59 +125,67 @@ class _Play:
         return False
 
     async def _run(self) -> bool:
-        judgement = Judgement(None) if self._set.attempt is not None else await self._judge()
-        if self._set.attempt is not None:
-            judgement = await self._judge(is_past=True)
+        attempt = self._set.attempt
+        if attempt is not None and await self._clear_up(attempt):
+            return True
+        judgement = await self._judge()
+        if any(each.write.etag is None and each.edit.action is not Action.CREATE for each in judgement.writes):
+            # Nothing will keep the source from overwriting what is not known here yet.
             await self._refresh(judgement.edits)
-            judgement = await self._judge(is_past=True)
-            if not judgement.edits:
-                raise RetryLater("The user's rows cannot be read, and the source may have executed the edits.")
-            executed = await self._was_executed(judgement, self._set.attempt)
-            if executed is None:
-                await self._settle_uncertain(judgement)
-                return True
-            if executed:
-                await settle_executed(self._work, self._set, [each.done() for each in judgement.edits], ())
-                return True
-            self._is_unknown = False
             judgement = await self._judge()
         for _ in range(_ROUNDS):
             if judgement.outcome is not None:
-                await settle_judged(self._work, self._set, judgement.outcome)
+                await settle_judged(self._work, self._set, judgement.outcome, judgement.carried)
                 return True
             if not judgement.writes:
                 await settle_executed(self._work, self._set, judgement.edits, ())
                 return True
-            played = await self._send(judgement.writes)
+            sent = judgement
+            etags = {each.edit.id: each.write.etag for each in sent.writes}
+            played = await self._send(sent.writes, etags)
             if played is None:
                 return False  # taken up again meanwhile
             if played.execution is Execution.DONE:
-                await settle_executed(self._work, self._set, judgement.edits, played.rows)
+                await settle_executed(self._work, self._set, sent.edits, played.rows)
                 return True
             self._is_unknown = False
             if played.execution is Execution.REFUSED:
-                await self._reject(judgement.writes, played)
+                await self._reject(sent.writes, played)
                 return True
-            await self._refresh(judgement.edits)
+            if attempt is not None and await self._clear_up(attempt):  # it was executed late
+                return True
+            await self._refresh(sent.edits)
             judgement = await self._judge()
-            if played.execution is Execution.CHANGED and self._etags == {
-                each.edit.id: each.write.etag for each in judgement.writes if each.write.etag
-            }:  # the row has the version that was asked for: it is another condition that does not hold
-                await self._reject(judgement.writes, played)
-                return True
-            if played.execution is Execution.EXISTS and judgement.outcome is None and judgement.writes:
-                await self._reject(judgement.writes, played)
+            is_as_sent = played.execution is not Execution.MISSING and etags == {
+                each.edit.id: each.write.etag for each in judgement.writes
+            }
+            if judgement.outcome is None and is_as_sent:  # the row is as it was asked for: nothing else will help
+                await self._reject(sent.writes, played)
                 return True
         raise RetryLater("The row changes at the source faster than it can be read.")
+
+    async def _clear_up(self, attempt: Attempt) -> bool:
+        """Find out what became of an attempt whose answer was lost; True where that settles the set."""
+        judgement = await self._judge(is_past=True)
+        await self._refresh(judgement.edits)
+        judgement = await self._judge(is_past=True)
+        if not judgement.edits:
+            raise RetryLater("The user's rows cannot be read, and the source may have executed the edits.")
+        executed = await self._was_executed(judgement, attempt)
+        if executed is None:
+            await self._settle_uncertain(judgement)
+        elif executed:
+            await settle_executed(self._work, self._set, [each.done() for each in judgement.edits], ())
+        else:
+            self._is_unknown = False
+        return executed is not False
 
     async def _judge(self, *, is_past: bool = False) -> Judgement:
         async with self._work.staging.snapshot() as connection:
             return await Judge(connection, self._users).judge(self._set, is_past=is_past)
 
-    async def _send(self, writes: Sequence[JudgedEdit]) -> Played | None:
+    async def _send(self, writes: Sequence[JudgedEdit], etags: dict[str, str | None]) -> Played | None:
         """Order: the journal says what may be executed before the source hears of it."""
-        etags = {each.edit.id: each.write.etag for each in writes}
-        self._etags = {name: etag for name, etag in etags.items() if etag}
         attempt = Attempt(since=datetime.now(UTC), etags=etags)
         async with self._work.staging.transaction() as connection:
             if not await mark_sending(connection, self._set, attempt):
@@ -233,6 +239,8 @@ class _Play:
             return Evidence.EXECUTED if told else Evidence.NOT_EXECUTED
         if edit.action is Action.DELETE:
             return Evidence.LIKELY if row is None else Evidence.NOT_EXECUTED
+        if edit.action is Action.CREATE and row is not None and judged.has_own_key:
+            return Evidence.EXECUTED  # nobody else knows its key
         if row is None:
             return Evidence.NOT_EXECUTED if edit.action is Action.CREATE else Evidence.UNKNOWN
         kinds = {a.name: a.type for a in judged.client.attributes}

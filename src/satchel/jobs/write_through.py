@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -32,7 +32,8 @@ async def settle_executed(
 ) -> None:
     """The source has executed the set. `rows`: for each write, the row as it has it now; None: it did not tell.
 
-    Order: rows, ops, verdict and head in one transaction. Errors: RetryLater; the journal still says "sending" then.
+    Order: rows, ops, verdict and head in one transaction. Errors: RetryLater; the journal still says "sending" then,
+    and it is found out later that it was executed.
     """
     is_merged = any(each.decision.is_merged for each in edits)
     verdict = Verdict.MERGED if is_merged else Verdict.ACCEPTED
@@ -43,10 +44,12 @@ async def settle_executed(
     await _tell(work, journaled, outcome, head)
 
 
-async def settle_judged(work: OrganizationWork, journaled: JournaledSet, outcome: Outcome) -> None:
-    """A verdict without the source."""
+async def settle_judged(
+    work: OrganizationWork, journaled: JournaledSet, outcome: Outcome, known: Mapping[str, Any] | None = None
+) -> None:
+    """A verdict without execution. `known`: what the device may take for granted all the same."""
     async with work.staging.transaction() as connection:
-        is_settled = await settle(connection, journaled.number, outcome) is not None
+        is_settled = await settle(connection, journaled.number, outcome, known) is not None
         head = await read_head(connection)
     await _tell(work, journaled, outcome, head if is_settled else None)
 
@@ -115,7 +118,7 @@ async def _is_as_judged(connection: Connection, judged: JudgedEdit) -> bool:
     theirs = judged.theirs
     if theirs is None or not theirs.is_live:
         return now is None
-    return now is not None and (theirs.etag is None or now == theirs.etag)
+    return now == theirs.version
 
 
 def _pages(edits: Sequence[JudgedEdit], told: dict[tuple[str, Key], bytes | None]) -> list[tuple[Entity, Page]]:

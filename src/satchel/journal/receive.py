@@ -7,10 +7,20 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from satchel.database.pool import Connection, Database
+from satchel.database.pool import Database
 from satchel.errors import TooManyEdits
 from satchel.journal.rows import key_json, touched_rows
-from satchel.journal.sets import Standing, add, add_rows, lock_verdicts, replace, settle, standing, unsettled_count
+from satchel.journal.sets import (
+    Standing,
+    add,
+    add_rows,
+    known_before,
+    lock_verdicts,
+    replace,
+    settle,
+    standing,
+    unsettled_count,
+)
 from satchel.model.client_model import ClientModel
 from satchel.model.edits import MAX_SET_BYTES, EditSet, Outcome, Receipt, Verdict
 
@@ -52,6 +62,7 @@ async def receive(
             new = []  # what frees room goes first; the device comes again with these
         again = [each for each in readable if each.id in before and _is_taken_up(each, before[each.id], device)]
         numbers = await add(connection, new, device=device, user_id=user_id) if new else {}
+        known = {each.id: await known_before(connection, each.id, device=device) for each in again if not each.edits}
         for each in again:
             numbers[each.id] = await replace(connection, each)
         kept = [each for each in readable if each.id in numbers]
@@ -60,7 +71,8 @@ async def receive(
             await add_rows(connection, rows)
         withdrawn = [each for each in kept if not each.edits]
         for each in withdrawn:
-            await _withdraw(connection, numbers[each.id], each)
+            outcome = Outcome(set=each.id, version=each.version, verdict=Verdict.WITHDRAWN)
+            await settle(connection, numbers[each.id], outcome, known.get(each.id))
     receipts = [each if isinstance(each, Receipt) else _receipt(each, before, numbers, device) for each in decoded]
     # What was withdrawn may have held others.
     return Received(receipts, has_work=bool(kept), has_verdicts=bool(withdrawn))
@@ -119,7 +131,3 @@ def _receipt(edit_set: EditSet, before: dict[str, Standing], numbers: dict[str, 
     if edit_set.version == known.version and digest != known.digest:
         return Receipt(edit_set.id, 0, "There is another edit of this name already.")
     return Receipt(edit_set.id, known.version)
-
-
-async def _withdraw(connection: Connection, number: int, edit_set: EditSet) -> None:
-    await settle(connection, number, Outcome(set=edit_set.id, version=edit_set.version, verdict=Verdict.WITHDRAWN))

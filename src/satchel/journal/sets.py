@@ -130,6 +130,18 @@ async def known_rows(
     return {set_id: msgspec.json.decode(known) for set_id, known in await cursor.fetchall()}
 
 
+def merged_known(known: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What several sets made known, in one."""
+    return {row: found for rows in known.values() for row, found in rows.items()}
+
+
+async def known_before(connection: Connection, set_id: str, *, device: str) -> dict[str, Any]:
+    """What the device may take for granted before this set, by its earlier ones."""
+    found = await (await connection.execute(_SQL["edits"], {"id": set_id})).fetchone()
+    earlier = {edit.after for edit in _edits(found[0]) if edit.after} if found else set()
+    return merged_known(await known_rows(connection, earlier, device=device))
+
+
 async def mark_sending(connection: Connection, journaled: JournaledSet, attempt: Attempt) -> bool:
     """Note what is about to be sent; False where the set was taken up again or settled meanwhile."""
     parameters = {

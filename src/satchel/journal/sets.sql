@@ -46,6 +46,9 @@ select min(next_at) from satchel.edit_set where state in ('waiting', 'sending')
 -- known --
 select id::text, known from satchel.edit_set where id = any(%(ids)s::uuid[]) and device = %(device)s and known is not null
 
+-- edits --
+select edits from satchel.edit_set where id = %(id)s
+
 -- sending --
 -- From here on the source may have it. Only while nobody took the set up again.
 update satchel.edit_set set state = 'sending', tries = tries + 1, attempt = %(attempt)s, problem = null

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from psycopg import sql
 
-from satchel.database.columns import key_columns, postgres_type, row_json, table
+from satchel.database.columns import key_columns, postgres_type, row_json, table, version
 from satchel.database.pool import Connection
 from satchel.model.ids import Key
 from satchel.model.metadata import Entity
@@ -22,6 +22,8 @@ class Image(msgspec.Struct, frozen=True):
     is_live: bool
     """False: it was there, and is gone."""
     etag: str | None
+    version: str
+    """The ETag; of a row without one a hash of its content."""
     values: dict[str, Any]
 
 
@@ -31,8 +33,8 @@ async def read_image(connection: Connection, entity: Entity, attributes: Sequenc
     row = await (await connection.execute(statement, list(key))).fetchone()
     if row is None:
         return None
-    row_id, is_live, etag, text = row
-    return Image(row_id, is_live, etag, dict(zip(attributes, msgspec.json.decode(text), strict=True)))
+    row_id, is_live, etag, version, text = row
+    return Image(row_id, is_live, etag, version, dict(zip(attributes, msgspec.json.decode(text), strict=True)))
 
 
 async def is_member(connection: Connection, row_id: int, buckets: Sequence[int]) -> bool:
@@ -53,6 +55,6 @@ def _statement(entity_json: bytes, attributes: tuple[str, ...]) -> sql.Composed:
         sql.SQL("{} = %s::{}").format(name, postgres_type(entity.attribute_by_name[attribute]))
         for name, attribute in zip(key_columns(entity, of="t"), entity.key, strict=True)
     ]
-    return sql.SQL("select t._row, t._live, t._etag, {} from {} t where {}").format(
-        row_json(entity, attributes, of="t"), table(entity.name), sql.SQL(" and ").join(same)
+    return sql.SQL("select t._row, t._live, t._etag, {}, {} from {} t where {}").format(
+        version(entity, of="t"), row_json(entity, attributes, of="t"), table(entity.name), sql.SQL(" and ").join(same)
     )

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from psycopg import sql
 
-from satchel.database.columns import key_columns, postgres_type, row_json, table
+from satchel.database.columns import key_columns, postgres_type, table, version
 from satchel.database.pool import Connection
 from satchel.model.ids import Key
 from satchel.model.metadata import Entity
@@ -105,14 +105,11 @@ async def read_versions(
         sql.SQL(", ").join(sql.SQL("{}::text").format(name) for name in key_columns(entity, of="t"))
     )
     typed = sql.SQL(" or ").join([_is_key(entity)] * len(keys))
-    hashed = sql.SQL("md5({})").format(row_json(entity, [a.name for a in entity.attributes], of="t"))
-    statement = sql.SQL(
-        "select {own}, coalesce(t._etag, {hashed}) from {table} t where t._live and ({typed}) order by 1{lock}"
-    )
+    statement = sql.SQL("select {own}, {version} from {table} t where t._live and ({typed}) order by 1{lock}")
     cursor = await connection.execute(
         statement.format(
             own=own,
-            hashed=hashed,
+            version=version(entity, of="t"),
             table=table(entity.name),
             typed=typed,
             lock=sql.SQL(" for update of t" if is_locked else ""),

@@ -137,23 +137,23 @@ class Overlay:
         ).fetchall()
         edits = [(int(str(number)), _decode_edit(str(content))) for number, content in lost]
         made = {row_key(edit.entity, edit.key) for _, edit in edits if edit.action is Action.CREATE}
-        numbers = {number for number, edit in edits if row_key(edit.entity, edit.key) not in made}
-        for number in sorted(numbers):
+        for number in sorted({number for number, _ in edits}):
             pending = outbox.find(self._connection, number)
             if pending is None:
                 continue
-            ids = {edit.id for edit in pending.edits if self._is_lost(edit, made)}
+            lost_edits = [edit for edit in pending.edits if not self._is_there(edit)]
+            ids = {edit.id for edit in lost_edits}
             kept = [msgspec.structs.replace(e, base=None) if e.id in ids else e for e in pending.edits]
             if kept != list(pending.edits):
                 outbox.rewrite(self._connection, pending, kept)
-            if pending.state is SetState.WAITING:
+            is_left = any(row_key(edit.entity, edit.key) not in made for edit in lost_edits)
+            if pending.state is SetState.WAITING and is_left:
                 self._quarantine(pending, _LEFT)
             elif pending.outcome is not None:
                 self._move(pending, pending.state, _without_theirs(pending.outcome, ids))
 
-    def _is_lost(self, edit: Edit, made: set[RowKey]) -> bool:
-        row = row_key(edit.entity, edit.key)
-        return row not in made and read_image(self._connection, row) is None
+    def _is_there(self, edit: Edit) -> bool:
+        return read_image(self._connection, row_key(edit.entity, edit.key)) is not None
 
     def _strip_attributes(self, name: str) -> None:
         """Of an entity's rows, keep only attributes that the user may have."""

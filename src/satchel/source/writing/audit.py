@@ -6,7 +6,8 @@ Source: powerapps-docs, developer/data-platform/auditing/retrieve-audit-data.md 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
@@ -17,7 +18,8 @@ from satchel.model.same import same
 from satchel.model.writes import Write
 from satchel.source.client import Client
 
-CLOCK_SKEW = timedelta(minutes=5)
+UNKNOWN_SKEW = timedelta(minutes=5)
+KNOWN_SKEW = timedelta(seconds=2)
 _OPERATION = {Action.CREATE: 1, Action.UPDATE: 2, Action.DELETE: 3}
 
 
@@ -45,18 +47,29 @@ async def was_executed(client: Client, write: Write, user_id: str | None, since:
     """Whether the audit has the write, by this user, since then; None: the row is not audited, or nobody may ask."""
     target = f"{{'@odata.id':'{write.entity.set_name}({write.key[0]})'}}"
     try:
-        history = await client.read(f"RetrieveRecordChangeHistory(Target=@target)?@target={target}", _History)
-    except RequestRefused:
+        answer = await client.get(f"RetrieveRecordChangeHistory(Target=@target)?@target={target}")
+        history = msgspec.json.decode(answer.body, type=_History)
+    except (RequestRefused, msgspec.MsgspecError):
         return None
+    since = _by_its_clock(since, answer.headers.get("date"))
     details = [detail for detail in history.collection.details if detail.record is not None]
     if not details:
         return None if write.action is not Action.CREATE else False
     return any(_is_it(detail, detail.record, write, user_id, since) for detail in details if detail.record)
 
 
+def _by_its_clock(since: datetime, date: str | None) -> datetime:
+    """A moment of ours by the source's clock, rather too early: an answer says what time it is there."""
+    try:
+        there = parsedate_to_datetime(date or "")
+    except ValueError:
+        return since - UNKNOWN_SKEW
+    return since + (there - datetime.now(UTC)) - KNOWN_SKEW
+
+
 def _is_it(detail: _Detail, record: _Record, write: Write, user_id: str | None, since: datetime) -> bool:
     is_by_user = not user_id or not record.user or record.user.lower() == user_id.lower()
-    if record.operation != _OPERATION[write.action] or record.createdon < since - CLOCK_SKEW or not is_by_user:
+    if record.operation != _OPERATION[write.action] or record.createdon < since or not is_by_user:
         return False
     return write.action is not Action.UPDATE or _has(detail.new or {}, detail.old or {}, write)
 
