@@ -179,7 +179,7 @@ class StagedOrganization:
             changed = await stage_rows(connection, staged, json.dumps(list(rows)).encode(), watched) if rows else 0
             changed += await remove_rows(connection, staged, removed, watched)
             op = await lock_head(connection)
-            await assign_changed(connection, scope, await family_ids(connection), name, op)
+            await assign_changed(connection, scope, await family_ids(connection), [name], op)
             if changed and scope.principals and name in scope.principals.entities:
                 await raise_binding(connection)
             return changed

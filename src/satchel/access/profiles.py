@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import msgspec
 
 from satchel.errors import ProfileInvalid
+from satchel.model.conflict import Policy
 from satchel.model.scope import Principals
 
 MAX_PROFILE_BYTES = 1024 * 1024
@@ -36,15 +37,6 @@ class Combine(StrEnum):
 
     OR = "or"
     AND = "and"
-
-
-class ConflictPolicy(StrEnum):
-    """What happens to an edit where the source's row changed as well."""
-
-    MERGE = "merge"
-    SERVER = "server"
-    DEVICE = "device"
-    ASK = "ask"
 
 
 class Hierarchy(StrEnum):
@@ -80,7 +72,7 @@ class ProfileItem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Attribute that names the owner (user or team)."""
     unit: str = "owningbusinessunit"
     """Attribute that names the business unit."""
-    conflicts: ConflictPolicy = ConflictPolicy.MERGE
+    conflicts: Policy = Policy.MERGE
     is_read_only: bool = False
     sync_interval_minutes: int | None = None
 

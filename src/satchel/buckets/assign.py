@@ -6,7 +6,7 @@ to family: rows that moved may move the rows related to them. Cost follows the c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 import msgspec
@@ -94,13 +94,17 @@ async def lock_head(connection: Connection) -> OpId:
     return OpId(row[0])
 
 
-async def assign_changed(connection: Connection, scope: Scope, ids: Mapping[str, int], entity: str, op: OpId) -> OpId:
-    """Turn the changed rows of an entity into ops, also of rows they reach; returns the newest op id.
+async def assign_changed(
+    connection: Connection, scope: Scope, ids: Mapping[str, int], entities: Iterable[str], op: OpId
+) -> OpId:
+    """Turn the changed rows of these entities into ops, also of rows they reach; returns the newest op id.
 
     `ids`: the standing families by name; those that do not stand are left out.
     """
-    entities = {entity} | await reach(connection, scope, entity)
-    return await assign_reached(connection, scope, ids, entities, op)
+    reached = set(entities)
+    for entity in sorted(reached):
+        reached |= await reach(connection, scope, entity)
+    return await assign_reached(connection, scope, ids, reached, op)
 
 
 async def assign_reached(

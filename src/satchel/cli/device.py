@@ -12,10 +12,10 @@ import click
 from rich.markup import escape
 
 from satchel.cli.device_edits import COMMANDS
-from satchel.cli.device_options import device_key, folder_options
+from satchel.cli.device_options import device_key, folder_options, with_device
 from satchel.cli.options import json_option
 from satchel.cli.output import console, print_json, print_json_line, print_rows, progress
-from satchel.device import Device, SyncProgress, SyncReport
+from satchel.device import Device, SyncProgress, SyncReport, UploadProgress
 
 EPILOG = """\b
 A day with it:
@@ -75,24 +75,21 @@ def enroll(
 
 @command.command()
 @click.option("--from-start", is_flag=True, help="Load everything again, from the start.")
-@folder_options
+@with_device
 @json_option
-def sync(
-    from_start: bool, folder: Path | None, key_file: Path | None, passphrase_file: Path | None, as_json: bool
-) -> None:
+def sync(from_start: bool, device: Device, as_json: bool) -> None:
     """Bring the data to where the organization stands. A broken sync goes on where it was."""
-    with Device.open(folder, key=device_key(key_file, passphrase_file)) as device:
-        report = _sync_with_bars(device, from_start=from_start)
-        if as_json:
-            print_json(report)
-        else:
-            _print_report(report)
+    report = _sync_with_bars(device, from_start=from_start)
+    if as_json:
+        print_json(report)
+    else:
+        _print_report(report)
 
 
 @command.command()
-@folder_options
+@with_device
 @json_option
-def watch(folder: Path | None, key_file: Path | None, passphrase_file: Path | None, as_json: bool) -> None:
+def watch(device: Device, as_json: bool) -> None:
     """Stay current until Ctrl-C: changes arrive as they happen."""
 
     def on_change(report: SyncReport) -> None:
@@ -101,31 +98,27 @@ def watch(folder: Path | None, key_file: Path | None, passphrase_file: Path | No
         else:
             _print_report(report)
 
-    with Device.open(folder, key=device_key(key_file, passphrase_file)) as device:
-        if not as_json:
-            console.print("Watching. Ctrl-C ends it.")
-        try:
-            device.watch(on_change, on_trouble=lambda error: print(f"Waiting: {error.message}", file=sys.stderr))
-        except KeyboardInterrupt:
-            return
+    if not as_json:
+        console.print("Watching. Ctrl-C ends it.")
+    try:
+        device.watch(on_change, on_trouble=lambda error: print(f"Waiting: {error.message}", file=sys.stderr))
+    except KeyboardInterrupt:
+        return
 
 
 @command.command()
 @click.argument("sql")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
-@folder_options
+@with_device
 @json_option
-def query(
-    sql: str, as_csv: bool, folder: Path | None, key_file: Path | None, passphrase_file: Path | None, as_json: bool
-) -> None:
+def query(sql: str, as_csv: bool, device: Device, as_json: bool) -> None:
     """Read with SQL (SQLite's). Works without a network; it cannot change anything.
 
     \b
     satchel device query "select fullname from contact order by fullname limit 10"
     satchel device query --csv "select * from account" > accounts.csv
     """
-    with Device.open(folder, key=device_key(key_file, passphrase_file)) as device:
-        rows = device.sql(sql)
+    rows = device.sql(sql)
     if as_json:
         print_json(rows)
     elif as_csv:
@@ -137,12 +130,11 @@ def query(
 
 
 @command.command()
-@folder_options
+@with_device
 @json_option
-def tables(folder: Path | None, key_file: Path | None, passphrase_file: Path | None, as_json: bool) -> None:
+def tables(device: Device, as_json: bool) -> None:
     """The tables on this device, with their columns."""
-    with Device.open(folder, key=device_key(key_file, passphrase_file)) as device:
-        found = device.status().tables
+    found = device.status().tables
     if as_json:
         print_json(found)
         return
@@ -153,12 +145,11 @@ def tables(folder: Path | None, key_file: Path | None, passphrase_file: Path | N
 
 
 @command.command()
-@folder_options
+@with_device
 @json_option
-def status(folder: Path | None, key_file: Path | None, passphrase_file: Path | None, as_json: bool) -> None:
+def status(device: Device, as_json: bool) -> None:
     """What is on this device, and how old it is."""
-    with Device.open(folder, key=device_key(key_file, passphrase_file)) as device:
-        found = device.status()
+    found = device.status()
     if as_json:
         print_json(found)
         return
@@ -169,6 +160,9 @@ def status(folder: Path | None, key_file: Path | None, passphrase_file: Path | N
     if found.lease_ends:
         state = "ended, sync to read again" if found.is_locked else "until the next sync renews it"
         console.print(f"  lease       {found.lease_ends}  ({state})")
+    if found.pending:
+        counts = ", ".join(f"{count:,} {state}" for state, count in found.pending.items())
+        console.print(f"  edits       {counts}")
     console.print(f"  encrypted   {'yes' if found.is_encrypted else 'no'}")
     console.print(f"  size        {found.size_bytes / 1e6:,.1f} MB in {found.folder}")
     print_rows([{"table": t.name, "rows": t.rows} for t in found.tables])
@@ -183,7 +177,12 @@ def _sync_with_bars(device: Device, *, from_start: bool) -> SyncReport:
                 tasks[step.entity] = bars.add_task(step.entity, total=None, note="")
             bars.update(tasks[step.entity], completed=step.rows, note=f"{step.rows:,} rows")
 
-        return device.sync(on_progress, from_start=from_start)
+        def on_upload(step: UploadProgress) -> None:
+            if "edits" not in tasks:
+                tasks["edits"] = bars.add_task("edits handed over", total=step.total, note="")
+            bars.update(tasks["edits"], completed=step.sent, total=step.total, note=f"{step.sent:,} of {step.total:,}")
+
+        return device.sync(on_progress, on_upload=on_upload, from_start=from_start)
 
 
 def _print_report(report: SyncReport) -> None:

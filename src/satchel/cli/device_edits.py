@@ -11,7 +11,7 @@ import click
 import msgspec
 from rich.markup import escape
 
-from satchel.cli.device_options import folder_options, open_device
+from satchel.cli.device_options import with_device
 from satchel.cli.options import json_option
 from satchel.cli.output import console, print_json, print_rows
 from satchel.device import Choice, Device, PendingSet
@@ -24,15 +24,13 @@ from satchel.errors import InputInvalid
 @click.argument("action", type=click.Choice(["create", "update", "delete"]))
 @click.argument("entity")
 @click.argument("arguments", nargs=-1, metavar="[KEY] [NAME=VALUE]...")
-@folder_options
+@with_device
 @json_option
 def edit(
     action: str,
     entity: str,
     arguments: Sequence[str],
-    folder: Path | None,
-    key_file: Path | None,
-    passphrase_file: Path | None,
+    device: Device,
     as_json: bool,
 ) -> None:
     """Change one row, with or without a network; the next sync hands it over. An empty value is none.
@@ -46,17 +44,16 @@ def edit(
     key = words.pop(0) if action != "create" and words else ""
     if action != "create" and not key:
         raise click.UsageError(f"{action} needs the row's key.")
-    with open_device(folder, key_file, passphrase_file) as device:
-        values = _values(device, entity, words)
-        parts = tuple(key.split(",")) if "," in key else key
-        if action == "create":
-            key = device.create(entity, values)
-        elif action == "update":
-            device.update(entity, parts, values)
-        else:
-            device.delete(entity, parts)
-        pending = device.pending()
-        number = pending[-1].number if pending else None
+    values = _values(device, entity, words)
+    parts = tuple(key.split(",")) if "," in key else key
+    if action == "create":
+        key = device.create(entity, values)
+    elif action == "update":
+        device.update(entity, parts, values)
+    else:
+        device.delete(entity, parts)
+    pending = device.pending()
+    number = pending[-1].number if pending else None
     if as_json:
         print_json({"key": key, "pending": number})
     else:
@@ -64,12 +61,11 @@ def edit(
 
 
 @click.command()
-@folder_options
+@with_device
 @json_option
-def pending(folder: Path | None, key_file: Path | None, passphrase_file: Path | None, as_json: bool) -> None:
+def pending(device: Device, as_json: bool) -> None:
     """What waits to be sent, is on its way, or needs a decision."""
-    with open_device(folder, key_file, passphrase_file) as device:
-        found = device.pending()
+    found = device.pending()
     if as_json:
         print_json(found)
         return
@@ -77,12 +73,11 @@ def pending(folder: Path | None, key_file: Path | None, passphrase_file: Path | 
 
 
 @click.command()
-@folder_options
+@with_device
 @json_option
-def conflicts(folder: Path | None, key_file: Path | None, passphrase_file: Path | None, as_json: bool) -> None:
+def conflicts(device: Device, as_json: bool) -> None:
     """What came home and needs a decision, with the reason; of conflicts: before, mine and theirs."""
-    with open_device(folder, key_file, passphrase_file) as device:
-        found = [each for each in device.pending() if not each.state.is_in_effect]
+    found = [each for each in device.pending() if not each.state.is_in_effect]
     if as_json:
         print_json(found)
         return
@@ -108,49 +103,42 @@ def conflicts(folder: Path | None, key_file: Path | None, passphrase_file: Path 
 @click.command()
 @click.argument("number", type=int)
 @click.argument("choices", nargs=-1, metavar="NAME=mine|theirs|:VALUE...")
-@folder_options
+@with_device
 @json_option
 def resolve(
     number: int,
     choices: Sequence[str],
-    folder: Path | None,
-    key_file: Path | None,
-    passphrase_file: Path | None,
+    device: Device,
     as_json: bool,
 ) -> None:
     """Decide a conflict by attribute, or correct what was refused: NAME=mine, NAME=theirs, or NAME=:another value."""
-    with open_device(folder, key_file, passphrase_file) as device:
-        device.resolve(number, {name: _choice(value) for name, value in map(_pair, choices)})
+    device.resolve(number, {name: _choice(value) for name, value in map(_pair, choices)})
     _say(as_json, number, "It is sent with the next sync.")
 
 
 @click.command()
 @click.argument("number", type=int)
-@folder_options
+@with_device
 @json_option
-def retry(number: int, folder: Path | None, key_file: Path | None, passphrase_file: Path | None, as_json: bool) -> None:
+def retry(number: int, device: Device, as_json: bool) -> None:
     """Send once more, unchanged, what came home."""
-    with open_device(folder, key_file, passphrase_file) as device:
-        device.retry(number)
+    device.retry(number)
     _say(as_json, number, "It is sent with the next sync.")
 
 
 @click.command()
 @click.argument("number", type=int)
 @click.option("--with-dependents", is_flag=True, help="Also later edits that stand on a row this one makes.")
-@folder_options
+@with_device
 @json_option
 def discard(
     number: int,
     with_dependents: bool,
-    folder: Path | None,
-    key_file: Path | None,
-    passphrase_file: Path | None,
+    device: Device,
     as_json: bool,
 ) -> None:
     """Undo a pending edit; there is no way back."""
-    with open_device(folder, key_file, passphrase_file) as device:
-        gone = device.discard(number, with_dependents=with_dependents)
+    gone = device.discard(number, with_dependents=with_dependents)
     if as_json:
         print_json({"discarded": gone})
     else:
@@ -160,11 +148,10 @@ def discard(
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--force", is_flag=True, help="Overwrite the file.")
-@folder_options
-def export(file: Path, force: bool, folder: Path | None, key_file: Path | None, passphrase_file: Path | None) -> None:
+@with_device
+def export(file: Path, force: bool, device: Device) -> None:
     """Write all pending edits to FILE (JSON), with everything that is kept of them."""
-    with open_device(folder, key_file, passphrase_file) as device:
-        content = msgspec.json.format(msgspec.json.encode(device.pending()), indent=2)
+    content = msgspec.json.format(msgspec.json.encode(device.pending()), indent=2)
     flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
     try:
         with os.fdopen(os.open(file, flags, 0o600), "wb") as target:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,17 @@ def folder_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def open_device(folder: Path | None, key_file: Path | None, passphrase_file: Path | None) -> Device:
-    """The enrolled device. Errors: DeviceNotEnrolled, DeviceKeyWrong, DeviceWiped."""
-    return Device.open(folder, key=device_key(key_file, passphrase_file))
+def with_device(function: Callable[..., None]) -> Callable[..., None]:
+    """The options, and the enrolled device as argument `device`, open while the command runs."""
+
+    @functools.wraps(function)
+    def command(
+        *arguments: Any, folder: Path | None, key_file: Path | None, passphrase_file: Path | None, **more: Any
+    ) -> None:
+        with Device.open(folder, key=device_key(key_file, passphrase_file)) as device:
+            function(*arguments, device=device, **more)
+
+    return folder_options(command)
 
 
 def device_key(key_file: Path | None, passphrase_file: Path | None) -> DeviceKey | None:

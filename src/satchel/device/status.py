@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from satchel.device.edits import outbox
 from satchel.device.folder import DeviceFolder
 from satchel.device.lease import read_lease
 from satchel.device.schema import quoted
@@ -39,6 +40,8 @@ class DeviceStatus(msgspec.Struct, frozen=True):
     """When the offline lease ends or has ended, ISO 8601, UTC."""
     is_locked: bool
     """The offline lease has ended: nothing can be read until a sync succeeds."""
+    pending: dict[str, int]
+    """Edit sets that are not at the source, by state (`SetState`)."""
     size_bytes: int
     tables: list[TableStatus]
 
@@ -63,6 +66,7 @@ def read_status(
         is_complete=checkpoint is not None,
         lease_ends=lease.ends if lease else None,
         is_locked=is_locked,
+        pending=outbox.counts(store.connection),
         size_bytes=sum(file.stat().st_size for file in files if file.exists()),
         tables=[_table(store, entity.name) for entity in store.model.entities],
     )

@@ -47,11 +47,11 @@ def to_column(attribute: ClientAttribute, value: object) -> Any:
     if kind in _WHOLE or kind in _NUMBERS:
         return _number(kind, value)
     if kind is AttributeType.DATETIME:
-        return _moment(value)
+        return moment_text(value)
     if kind is AttributeType.DATE:
-        return _date(value)
+        return date_text(value)
     if kind is AttributeType.TIME:
-        return _trimmed((value if isinstance(value, time) else time.fromisoformat(_text(value))).isoformat())
+        return time_text(value)
     return _text(value).lower() if kind is AttributeType.GUID else _text(value)
 
 
@@ -61,7 +61,7 @@ def bindable(value: object) -> Any:
         case Decimal():
             return float(value)
         case datetime():
-            return _moment(value) + "Z"
+            return moment_text(value) + "Z"
         case date() | time():
             return value.isoformat()
         case UUID():
@@ -112,14 +112,21 @@ def _number(kind: AttributeType, value: object) -> int | float:
     return float(number)
 
 
-def _moment(value: object) -> str:
+def moment_text(value: object) -> str:
+    """A moment in UTC, without its Z, as the wire has it otherwise. Errors: ValueError (no time zone)."""
     moment = value if isinstance(value, datetime) else datetime.fromisoformat(_text(value))
     if moment.tzinfo is None:
         raise ValueError("it takes a moment with a time zone, such as datetime.now(UTC)")
     return _trimmed(moment.astimezone(UTC).replace(tzinfo=None).isoformat())
 
 
-def _date(value: object) -> str:
+def time_text(value: object) -> str:
+    """A time of day as the wire has it. Errors: ValueError."""
+    return _trimmed((value if isinstance(value, time) else time.fromisoformat(_text(value))).isoformat())
+
+
+def date_text(value: object) -> str:
+    """A date as the wire has it. Errors: ValueError."""
     if isinstance(value, datetime):
         raise ValueError("it takes a date without a time")
     return (value if isinstance(value, date) else date.fromisoformat(_text(value))).isoformat()

@@ -42,13 +42,10 @@ def refuse_wiped(folder: DeviceFolder) -> None:
     """Go on with a wipe that was broken off. Errors: DeviceWiped where one was begun, DataFolderUnusable."""
     if not folder.wiped.exists():
         return
-    try:
-        with folder.lock():
-            if not folder.wiped.exists():
-                return  # enrolled anew meanwhile
-            erase(folder)
-    except DeviceBusy:
-        pass  # another process erases just now
+    with contextlib.suppress(DeviceBusy), folder.lock():  # busy: another process erases just now
+        if not folder.wiped.exists():
+            return  # enrolled anew meanwhile
+        erase(folder)
     raise DeviceWiped
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from satchel.buckets.assign import assign_reached, lock_head, raise_binding
-from satchel.buckets.changed import begin_changes, reach
+from satchel.buckets.assign import assign_changed, lock_head, raise_binding
+from satchel.buckets.changed import begin_changes
 from satchel.buckets.families import family_ids
 from satchel.database.pool import Connection
 from satchel.errors import PullOvertaken
@@ -57,10 +57,7 @@ async def apply_pages(connection: Connection, pages: Sequence[tuple[Entity, Page
     # Published since: there may be a family that was filled past these rows, or that depends on values not noted.
     if (await read_scopes(connection)).version != scopes.version:
         raise PullOvertaken(entity=", ".join(sorted(names)))
-    reached = set(names)
-    for name in sorted(names):
-        reached |= await reach(connection, scope, name)
-    await assign_reached(connection, scope, await family_ids(connection), reached, op)
+    await assign_changed(connection, scope, await family_ids(connection), names, op)
     if scope.principals and not names.isdisjoint(scope.principals.entities):
         await raise_binding(connection)
     return sum(changed.values()), await read_head(connection)

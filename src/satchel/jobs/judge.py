@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,20 +14,18 @@ from satchel.database.pool import Connection
 from satchel.journal.rows import key_json
 from satchel.journal.sets import JournaledSet, known_rows, merged_known
 from satchel.model.client_model import ClientEntity, ClientModel
-from satchel.model.conflict import Decision, Known, Step, decide
+from satchel.model.conflict import Course, Decision, Known, decide
 from satchel.model.edits import Action, Edit, EditOutcome, Outcome, Reason, Verdict
+from satchel.model.keys import key_problem
 from satchel.model.metadata import AttributeType, Entity, Right
 from satchel.model.scope import Scope
 from satchel.model.user import User
-from satchel.model.validation import misfit, problems
+from satchel.model.validation import problems
 from satchel.model.writes import Write
 from satchel.staging.head import read_head, read_scopes
 from satchel.staging.image import Image, is_member, read_image
 from satchel.staging.rights import has_right, may
 from satchel.staging.users import Users
-
-_WHOLE = {AttributeType.INTEGER, AttributeType.BIGINT, AttributeType.CHOICE}
-_CANONICAL = re.compile(r"-?(0|[1-9][0-9]{0,30})", re.ASCII)
 
 
 class JudgedEdit(msgspec.Struct, frozen=True):
@@ -59,11 +56,11 @@ class JudgedEdit(msgspec.Struct, frozen=True):
     @property
     def write_needed(self) -> bool:
         """The source is to be asked."""
-        return self.decision.step is Step.WRITE
+        return self.decision.course is Course.WRITE
 
     def done(self) -> JudgedEdit:
         """The same edit, executed before."""
-        return msgspec.structs.replace(self, decision=Decision(Step.NOTHING, is_merged=self.decision.is_merged))
+        return msgspec.structs.replace(self, decision=Decision(Course.NOTHING, is_merged=self.decision.is_merged))
 
 
 class Judgement(msgspec.Struct, frozen=True):
@@ -115,8 +112,8 @@ class Judge:
                 )
             except Refusal as refusal:
                 return Judgement(outcome_of(journaled, Verdict.REJECTED, [refusal.outcome]))
-        for step, verdict in ((Step.CONFLICT, Verdict.CONFLICT), (Step.SUPERSEDED, Verdict.SUPERSEDED)):
-            met = [each for each in judged if each.decision.step is step]
+        for course, verdict in ((Course.CONFLICT, Verdict.CONFLICT), (Course.SUPERSEDED, Verdict.SUPERSEDED)):
+            met = [each for each in judged if each.decision.course is course]
             if met:
                 outcome = outcome_of(journaled, verdict, [_met(each, verdict) for each in met])
                 return Judgement(outcome, tuple(judged), merged_known(known))
@@ -252,10 +249,9 @@ def _known(edit: Edit, known: Mapping[str, Mapping[str, Any]]) -> Known | None:
 
 def _check_values(edit: Edit, client: ClientEntity, entity: Entity) -> None:
     """Errors: Refusal."""
-    if len(edit.key) != len(entity.key):
-        raise Refusal(edit, Reason.INVALID, f"The key of {edit.entity} is {', '.join(entity.key)}.")
-    for text in _key_problems(edit, client):
-        raise Refusal(edit, Reason.INVALID, text)
+    wrong = key_problem(client, edit.key)
+    if wrong is not None:
+        raise Refusal(edit, Reason.INVALID, f"{edit.entity}: {wrong.attribute} {wrong.message}.")
     names = {attribute.name for attribute in client.attributes}
     for problem in problems(client, edit.action, edit.values):
         is_gone = problem.attribute and problem.attribute not in names
@@ -264,14 +260,3 @@ def _check_values(edit: Edit, client: ClientEntity, entity: Entity) -> None:
         reason = Reason.MODEL if is_gone else Reason.PRIVILEGE if is_denied else Reason.INVALID
         where = f"{edit.entity}.{problem.attribute}" if problem.attribute else edit.entity
         raise Refusal(edit, reason, f"{where}: {problem.message}.")
-
-
-def _key_problems(edit: Edit, client: ClientEntity) -> Iterator[str]:
-    attributes = {a.name: a for a in client.attributes}
-    for name, part in zip(client.key, edit.key, strict=True):
-        attribute = attributes[name]
-        is_whole = attribute.type in _WHOLE and _CANONICAL.fullmatch(part)
-        value: Any = int(part) if is_whole else part
-        problem = misfit(attribute, value)
-        if problem:
-            yield f"{edit.entity}.{name}: {problem}."

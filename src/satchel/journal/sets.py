@@ -202,12 +202,6 @@ async def outcomes(
     return [(n, msgspec.json.decode(text, type=Outcome)) for n, text in await cursor.fetchall()]
 
 
-async def next_time(connection: Connection) -> datetime | None:
-    """When the next set is due; None: none waits."""
-    row = await (await connection.execute(_SQL["next_time"])).fetchone()
-    return row[0] if row else None
-
-
 async def drop_settled(connection: Connection, *, days: int) -> None:
     """Drop what was settled so long ago that no device asks for it any more."""
     await connection.execute(_SQL["drop_settled"], {"days": days})

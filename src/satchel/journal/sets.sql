@@ -40,9 +40,6 @@ and not exists (
     and ((o.device = s.device and o.number < s.number) or o.number = any(%(under_way)s)))
 order by s.number limit %(limit)s
 
--- next_time --
-select min(next_at) from satchel.edit_set where state in ('waiting', 'sending')
-
 -- known --
 select id::text, known from satchel.edit_set where id = any(%(ids)s::uuid[]) and device = %(device)s and known is not null
 

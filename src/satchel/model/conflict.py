@@ -26,7 +26,7 @@ class Policy(StrEnum):
     ASK = "ask"  # a row that others changed at all: the user decides
 
 
-class Step(StrEnum):
+class Course(StrEnum):
     """What is to be done with an edit."""
 
     WRITE = "write"
@@ -38,7 +38,7 @@ class Step(StrEnum):
 class Decision(msgspec.Struct, frozen=True):
     """What is to be done with an edit, and why."""
 
-    step: Step
+    course: Course
     overlap: tuple[str, ...] = ()
     """CONFLICT: attributes that both sides changed."""
     is_merged: bool = False
@@ -58,22 +58,22 @@ def decide(entity: ClientEntity, edit: Edit, theirs: Mapping[str, Any] | None, k
     if edit.action is Action.CREATE:
         # Only this edit knows the key: a row that is there and is the same was made by it.
         is_done = theirs is not None and not _differing(entity, edit.values, theirs)
-        return Decision(Step.NOTHING if is_done else Step.WRITE)
+        return Decision(Course.NOTHING if is_done else Course.WRITE)
     if theirs is None:
-        return Decision(Step.NOTHING if edit.action is Action.DELETE else Step.WRITE)
+        return Decision(Course.NOTHING if edit.action is Action.DELETE else Course.WRITE)
     mine = _differing(entity, edit.values, theirs)
     if edit.action is Action.UPDATE and not mine:
-        return Decision(Step.NOTHING)
+        return Decision(Course.NOTHING)
     changed = changed_by_others(entity, edit, theirs, known)
     policy = Policy(entity.conflicts)
     if policy is Policy.DEVICE or not changed:
-        return Decision(Step.WRITE)
+        return Decision(Course.WRITE)
     if policy is Policy.SERVER:
-        return Decision(Step.SUPERSEDED)
+        return Decision(Course.SUPERSEDED)
     overlap = changed & mine if edit.action is Action.UPDATE else changed
     if overlap or policy is Policy.ASK:
-        return Decision(Step.CONFLICT, tuple(sorted(overlap or mine)))
-    return Decision(Step.WRITE, is_merged=True)
+        return Decision(Course.CONFLICT, tuple(sorted(overlap or mine)))
+    return Decision(Course.WRITE, is_merged=True)
 
 
 def changed_by_others(entity: ClientEntity, edit: Edit, theirs: Mapping[str, Any], known: Known | None) -> set[str]:

@@ -18,7 +18,6 @@ from satchel.model.edits import Outcome, Receipt
 MEDIA_TYPE = "application/x-ndjson"
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 MAX_WAIT_SECONDS = 60
-MAX_REQUEST_BYTES = 1024 * 1024
 MAX_SETS_IN_A_REQUEST = 500
 MAX_EDITS_REQUEST_BYTES = 8 * 1024 * 1024
 

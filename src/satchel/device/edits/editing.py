@@ -15,14 +15,15 @@ from satchel.device.edits import outbox
 from satchel.device.edits.identifiers import new_id
 from satchel.device.edits.outbox import RowKey, row_key
 from satchel.device.edits.overlay import delete_row, mark_image_stale, read_image, write_image, write_row
-from satchel.device.edits.wire import key_values, stored_row, to_wire
+from satchel.device.edits.wire import parse_text, stored_row, to_wire
 from satchel.device.schema import key_matches, quoted
 from satchel.errors import EditInvalid
 from satchel.model.client_model import ClientAttribute, ClientEntity, ClientModel
 from satchel.model.edits import MAX_EDITS_IN_A_SET, MAX_SET_BYTES, Action, Edit, EditSet
+from satchel.model.keys import key_problem, key_values
 from satchel.model.metadata import AttributeType
 from satchel.model.same import same
-from satchel.model.validation import misfit, problems
+from satchel.model.validation import problems
 
 RowId = str | UUID | int | tuple[Any, ...]
 """A row's key: its value, or a tuple of values where the key is composite."""
@@ -168,16 +169,11 @@ class Changes:
         if len(parts) != len(entity.key):
             raise EditInvalid(f"The key of {entity.name} is {', '.join(entity.key)}.")
         attributes = {a.name: a for a in entity.attributes}
-        found = tuple(str(to_wire(attributes[name], part)) for name, part in zip(entity.key, parts, strict=True))
-        try:
-            values = key_values(entity, found)
-        except ValueError as error:
-            raise EditInvalid(f"{_shown(found)} is no key of {entity.name}.") from error
-        for name, value in values.items():
-            problem = misfit(attributes[name], value)
-            if problem:
-                _refuse(entity, name, problem)
-        return tuple(str(value) for value in values.values())
+        found = tuple(_key_text(attributes[name], part) for name, part in zip(entity.key, parts, strict=True))
+        problem = key_problem(entity, found)
+        if problem is not None:
+            _refuse(entity, problem.attribute, problem.message)
+        return found
 
     def _wire(self, entity: ClientEntity, given: Mapping[str, Any]) -> dict[str, Any]:
         attributes = {a.name: a for a in entity.attributes}
@@ -224,10 +220,7 @@ class Changes:
 
     def _read(self, entity: ClientEntity, key: tuple[str, ...]) -> dict[str, Any] | None:
         names = ", ".join(quoted(a.name) for a in entity.attributes)
-        try:
-            values = key_values(entity, key)
-        except ValueError:
-            return None
+        values = key_values(entity, key)
         query = f"select {names} from {quoted(entity.name)} where {key_matches(entity)}"
         for row in self._connection.execute(query, [values[name] for name in entity.key]):
             return stored_row(entity, row)
@@ -259,6 +252,12 @@ def _differing(entity: ClientEntity, current: Mapping[str, Any], wire: dict[str,
         if pair & changed:
             changed |= pair & wire.keys()
     return {name: value for name, value in wire.items() if name in changed}
+
+
+def _key_text(attribute: ClientAttribute, part: Any) -> str:
+    """A part as its value is written: a number typed as `01` is meant as 1."""
+    wire = parse_text(attribute, part) if isinstance(part, str) else to_wire(attribute, part)
+    return str(wire)
 
 
 def _shown(key: tuple[str, ...]) -> str:

@@ -142,8 +142,7 @@ def note_offered(connection: apsw.Connection, offered: Sequence[tuple[int, int]]
 def note_sent(connection: apsw.Connection, sent: Sequence[tuple[int, int]]) -> None:
     """Note that the server has these (number, version), unless they were taken up again meanwhile."""
     connection.executemany(
-        "update _satchel_set set told = max(told, ?2), state = case when version = ?2 and state = 'waiting' then 'sent'"
-        " else state end where number = ?1",
+        "update _satchel_set set state = 'sent' where number = ?1 and version = ?2 and state = 'waiting'",
         sent,
     )
 

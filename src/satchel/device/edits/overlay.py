@@ -13,10 +13,10 @@ import msgspec
 
 from satchel.device.edits import outbox
 from satchel.device.edits.outbox import PendingSet, RowKey, SetState, row_key
-from satchel.device.edits.wire import key_values
 from satchel.device.schema import key_matches, quoted, upsert
 from satchel.model.client_model import ClientEntity, ClientModel
 from satchel.model.edits import Action, Edit, Outcome
+from satchel.model.keys import key_values
 from satchel.model.validation import problems
 
 _LEFT = "Its row is no longer among yours: it was deleted, or is not yours to work with any more."

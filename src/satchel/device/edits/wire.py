@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
 
+from satchel.device.values import date_text, moment_text, time_text
 from satchel.model.client_model import ClientAttribute, ClientEntity
 from satchel.model.metadata import AttributeType
 
@@ -49,21 +49,6 @@ def stored_row(entity: ClientEntity, values: Iterable[Any]) -> dict[str, Any]:
     return {attribute.name: None if value is None else _stored(attribute, value) for attribute, value in pairs}
 
 
-def key_text(entity: ClientEntity, row: Mapping[str, Any]) -> tuple[str, ...]:
-    """The key of a row, each part as text."""
-    return tuple(str(row[name]) for name in entity.key)
-
-
-def key_values(entity: ClientEntity, key: tuple[str, ...]) -> dict[str, Any]:
-    """The reverse: the key's attributes in the wire form. Errors: ValueError."""
-    attributes = {a.name: a for a in entity.attributes}
-    values = {}
-    for name, part in zip(entity.key, key, strict=True):
-        kind = attributes[name].type
-        values[name] = int(part) if kind in _WHOLE else part.lower() if kind is AttributeType.GUID else part
-    return values
-
-
 def _stored(attribute: ClientAttribute, value: Any) -> Any:
     if attribute.type is AttributeType.BOOLEAN:
         return bool(value)
@@ -89,19 +74,7 @@ def _decimal(value: object) -> Any:
 
 
 def _moment(value: object) -> Any:
-    moment = value if isinstance(value, datetime) else datetime.fromisoformat(value) if isinstance(value, str) else None
-    if moment is None or moment.tzinfo is None:
-        return value
-    text = moment.astimezone(UTC).replace(tzinfo=None).isoformat()
-    return (text.rstrip("0").rstrip(".") if "." in text else text) + "Z"
-
-
-def _date(value: object) -> Any:
-    return value.isoformat() if isinstance(value, date) and not isinstance(value, datetime) else value
-
-
-def _time(value: object) -> Any:
-    return value.isoformat() if isinstance(value, time) else value
+    return moment_text(value) + "Z"
 
 
 def _guid(value: object) -> Any:
@@ -122,8 +95,8 @@ _CONVERTERS: Mapping[AttributeType, Callable[[object], Any]] = {
     AttributeType.DECIMAL: _decimal,
     AttributeType.MONEY: _decimal,
     AttributeType.DATETIME: _moment,
-    AttributeType.DATE: _date,
-    AttributeType.TIME: _time,
+    AttributeType.DATE: date_text,
+    AttributeType.TIME: time_text,
     AttributeType.GUID: _guid,
     AttributeType.CHOICES: _choices,
     AttributeType.BINARY: _binary,

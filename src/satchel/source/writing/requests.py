@@ -13,6 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from satchel.model.edits import Action
+from satchel.model.keys import key_part
 from satchel.model.metadata import Attribute, AttributeType
 from satchel.model.writes import Write
 from satchel.source.urls import key_attributes, literal, selected
@@ -69,7 +70,8 @@ def _body(write: Write, *, has_key: bool = False) -> bytes:
     attributes = write.entity.attribute_by_name
     if has_key:
         for attribute, part in zip(key_attributes(write.entity), write.key, strict=True):
-            body[attribute.wire_name] = _key_value(attribute, part)
+            is_exact = attribute.type in _EXACT
+            body[attribute.wire_name] = msgspec.Raw(part.encode()) if is_exact else key_part(attribute, part)
     kinds = {a.type_attribute for a in write.entity.attributes if a.type_attribute}
     for name, value in write.values.items():
         attribute = attributes[name]
@@ -91,9 +93,3 @@ def _reference(attribute: Attribute, value: Any, values: Mapping[str, Any]) -> d
     found = [reference for reference in attribute.references if target in {None, reference.entity}]
     reference = found[0] if found else attribute.references[0]
     return {f"{reference.navigation}@odata.bind": f"/{reference.set_name}({value})"}
-
-
-def _key_value(attribute: Attribute, part: str) -> Any:
-    if attribute.type in {AttributeType.INTEGER, AttributeType.BIGINT, AttributeType.CHOICE}:
-        return int(part)
-    return msgspec.Raw(part.encode()) if attribute.type in _EXACT else part

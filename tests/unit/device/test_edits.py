@@ -1,0 +1,232 @@
+"""Edits on the device where they meet what the server tells: resets, revocation, lost receipts, changed models."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from satchel.device.apply import Applier
+from satchel.device.edits import outbox, sender, verdicts
+from satchel.device.edits.editing import Changes
+from satchel.device.edits.outbox import SetState
+from satchel.device.edits.overlay import Overlay
+from satchel.device.edits.upload import upload
+from satchel.device.store import Store
+from satchel.errors import SourceUnreachable
+from satchel.model.client_model import ClientAttribute, ClientEntity, ClientModel
+from satchel.model.edits import Receipt
+from satchel.model.metadata import AttributeType as T
+from satchel.protocol.messages import EditsAnswer, EditsRequest
+from tests.unit.device import lines as l
+
+A = "00000000-0000-4000-8000-00000000000a"
+B = "00000000-0000-4000-8000-00000000000b"
+MODEL = ClientModel(
+    (
+        msgspec.structs.replace(
+            l.CONTACT,
+            attributes=tuple(
+                msgspec.structs.replace(a, is_creatable=True, is_updatable=True) for a in l.CONTACT.attributes
+            ),
+            is_read_only=False,
+            conflicts="merge",
+        ),
+        ClientEntity(
+            name="num",
+            key=("n",),
+            attributes=(
+                ClientAttribute(name="n", type=T.INTEGER),
+                ClientAttribute(name="t", type=T.STRING, is_creatable=True, is_updatable=True),
+            ),
+            is_read_only=False,
+            conflicts="merge",
+        ),
+    )
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(tmp_path / "device.sqlite", None)
+    yield opened
+    opened.close()
+
+
+def apply(store: Store, *lines: dict[str, Any]) -> None:
+    with Applier(store) as applier:
+        for line in l.decoded(lines):
+            if applier.take(line):
+                break
+
+
+def update(store: Store, key: Any, entity: str = "contact", **values: Any) -> int:
+    with store.transaction() as c:
+        changes = Changes(c, store.model)
+        changes.update(entity, key, values)
+        number = changes.keep()
+    assert number
+    return number
+
+
+def taken(request: EditsRequest) -> EditsAnswer:
+    """A server that takes everything."""
+    return EditsAnswer([Receipt(msgspec.json.decode(raw)["id"], 1) for raw in request.sets])
+
+
+def names(store: Store) -> dict[str, str]:
+    return dict(store.connection.execute("select contactid, fullname from contact").fetchall())
+
+
+def test_row_edited_during_a_reset_leaves_when_revoked(store: Store) -> None:
+    apply(store, l.begin(), l.model(MODEL), l.put(l.contact(A), l.contact(B)), l.end("c1"))
+    # a reset begins; its first step ends with a cursor; row B is no longer the user's, and never comes again
+    apply(store, l.begin(reset=True), l.cursor("r1"))
+    update(store, B, fullname="typed")
+    apply(store, l.begin(), l.put(l.contact(A)), l.end("r2"))
+    left = store.connection.execute("select content from _satchel_image").fetchall()
+    base = [e.base for s in outbox.all_sets(store.connection) for e in s.edits]
+    assert (names(store), left, base) == ({A: "Ann"}, [], [None])
+
+
+def test_a_discarded_set_whose_receipt_was_lost_is_withdrawn(store: Store) -> None:
+    apply(store, l.begin(), l.model(MODEL), l.put(l.contact(A)), l.end("c1"))
+    number = update(store, A, fullname="typed")
+    server: dict[str, int] = {}
+
+    def post(request: EditsRequest) -> EditsAnswer:
+        for raw in request.sets:
+            each = msgspec.json.decode(raw)
+            server[each["id"]] = len(each.get("edits", []))
+        raise SourceUnreachable("the answer was lost")
+
+    with pytest.raises(SourceUnreachable):
+        upload(store, post)
+    with store.transaction() as c:
+        overlay = Overlay(c, store.model)
+        verdicts.discard(c, overlay, number)
+        overlay.finish(is_complete=False)
+    with contextlib.suppress(SourceUnreachable):
+        upload(store, post)
+    assert set(server.values()) == {0}, "the server still holds the edit and executes it"
+
+
+def test_integer_keys_are_canonical(store: Store) -> None:
+    apply(store, l.begin(), l.model(MODEL), {"put": "num", "columns": ["n", "t"], "rows": [[1, "x"]]}, l.end("c1"))
+    update(store, "01", "num", t="typed")
+    apply(store, l.begin(), {"put": "num", "columns": ["n", "t"], "rows": [[1, "y"]]}, l.end("c2"))
+    assert store.connection.execute("select t from num").fetchall() == [("typed",)]
+
+
+def test_sent_sets_survive_a_server_that_lost_its_journal(store: Store) -> None:
+    apply(store, l.begin(), l.model(MODEL), l.put(l.contact(A)), l.end("c1"))
+    update(store, A, fullname="typed")
+    upload(store, taken)
+    apply(store, l.begin(reset=True), l.put(l.contact(A)), l.end("r2"))  # another epoch: journal made anew
+    again: list[Any] = []
+
+    def post(request: EditsRequest) -> EditsAnswer:
+        again.extend(request.sets)
+        return taken(request)
+
+    upload(store, post)
+    assert again, "sent for ever: the server does not have it and is never asked"
+
+
+def test_withdrawal_is_not_lost_to_a_late_refusal(store: Store) -> None:
+    """Version 1 was rejected and tried again as 2; while 2 is on its way it is discarded (3), then 2 is refused."""
+    apply(store, l.begin(), l.model(MODEL), l.put(l.contact(A)), l.end("c1"))
+    number = update(store, A, fullname="typed")
+    upload(store, taken)
+    with store.transaction() as c:
+        outbox.move(c, number, SetState.REJECTED)
+        overlay = Overlay(c, store.model)
+        verdicts.retry(c, overlay, number)
+
+    def post(request: EditsRequest) -> EditsAnswer:
+        with store.transaction() as c:
+            overlay = Overlay(c, store.model)
+            verdicts.discard(c, overlay, number)
+        return EditsAnswer([Receipt(msgspec.json.decode(r)["id"], 0, "It is too large.") for r in request.sets])
+
+    upload(store, post)
+    states = [(s.version, s.state) for s in outbox.all_sets(store.connection)]
+    assert states == [(3, SetState.WAITING)]
+
+
+def test_theirs_of_a_column_that_was_taken_away_is_not_kept(store: Store) -> None:
+    """Judged while the user could read creditlimit; the column is revoked before the verdict is fetched."""
+    apply(store, l.begin(), l.model(MODEL), l.put(l.contact(A)), l.end("c1"))
+    number = update(store, A, fullname="typed")
+    upload(store, taken)
+    pending = outbox.find(store.connection, number)
+    assert pending
+    entity = msgspec.structs.replace(
+        MODEL.entities[0], attributes=tuple(a for a in MODEL.entities[0].attributes if a.name != "creditlimit")
+    )
+    columns = [a.name for a in entity.attributes]
+    row = dict(zip(l.CONTACT_COLUMNS, l.contact(A, "Theirs"), strict=True))
+    outcome = {
+        "set": pending.id,
+        "version": 1,
+        "verdict": "conflict",
+        "edits": [
+            {
+                "id": pending.edits[0].id,
+                "verdict": "conflict",
+                "overlap": ["fullname"],
+                "theirs": {**row, "creditlimit": "secret"},
+            }
+        ],
+    }
+    apply(
+        store,
+        l.begin(),
+        l.model(ClientModel((entity,))),
+        {"put": "contact", "columns": columns, "rows": [[row[c] for c in columns]]},
+        {"outcome": outcome},
+        l.end("c2"),
+    )
+    text = store.connection.execute("select outcome from _satchel_set").fetchall()
+    assert "secret" not in str(text)
+
+
+def test_base_leaves_with_a_revoked_row_whose_key_a_rejected_create_names(store: Store) -> None:
+    apply(store, l.begin(), l.model(MODEL), l.put(l.contact(A)), l.end("c1"))
+    with store.transaction() as c:
+        changes = Changes(c, store.model)
+        changes.create("contact", {"contactid": B, "fullname": "mine"})
+        pending = outbox.find(c, changes.keep() or 0)
+        assert pending is not None
+        outbox.move(c, pending.number, SetState.REJECTED)
+        overlay = Overlay(c, store.model)
+        overlay.touch(pending.edits)
+        overlay.finish(is_complete=False)
+    apply(store, l.begin(), l.put(l.contact(B, "Theirs", "77.77")), l.end("c2"))
+    update(store, B, fullname="typed")
+    apply(store, l.begin(), l.remove(B), l.end("c3"))
+    assert "77.77" not in str(store.connection.execute("select content from _satchel_edit").fetchall())
+
+
+def test_sender_does_not_hammer(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the server cannot take yet (version 1 is under way) is posted again every 0.1 s: no error, no pause."""
+    apply(store, l.begin(), l.model(MODEL), l.put(l.contact(A)), l.end("c1"))
+    update(store, A, fullname="typed")
+    posts: list[Any] = []
+
+    class Post:
+        def __init__(self, _: Any) -> None: ...
+        def close(self) -> None: ...
+        def post_edits(self, request: Any) -> EditsAnswer:
+            posts.append(1)
+            return EditsAnswer([Receipt(msgspec.json.decode(r)["id"], 0) for r in request.sets])
+
+    monkeypatch.setattr(sender, "Endpoint", Post)
+    with sender.sending(lambda: Store(tmp_path / "device.sqlite", None), None, lambda e: None):  # type: ignore[arg-type]
+        time.sleep(2.0)
+    assert len(posts) <= 3, len(posts)
