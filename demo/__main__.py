@@ -121,8 +121,17 @@ def tell(stack: ExitStack, folder: Path, story: Story) -> bool:
             result.append(
                 f"{name}: best account {top[0]['name']}, credit {top[0]['creditlimit']:,.2f}" if top else name
             )
+        with devices[next(iter(users))].edit() as changes:
+            account = changes.create("account", name="Made offline")
+            made = changes.create("contact", lastname="Offline", parentcustomerid=("account", account))
+        result.append("and an account with a contact is made while there is no network")
         satchel.start()
     first, second = users
+    with story.step("The network is back: what was made offline reaches the source under the user's name") as result:
+        report = devices[first].sync()
+        row = source.send("GET", f"contacts({made})").json()
+        is_good = is_good and row["_createdby_value"] == users[first] and row["_parentcustomerid_value"] == account
+        result.append(f"{report.edits_settled}; created by {first}: {row['_createdby_value'] == users[first]}")
     with story.step("The source changes: updates, deletions, new rows - and a contact changes hands") as result:
         counts = source.mutate(300, seed=7)
         contact = sorted(held_keys(devices[first], "contact") & expected_keys(source, users[first], "contact"))[0]

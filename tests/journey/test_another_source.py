@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from satchel.device import Device
+from satchel.device import Choice, Device
 from tests.contract.cap.fixture import cap_service
 from tests.support.processes import Satchel, satchel, wait_for
 
@@ -32,6 +32,7 @@ rows = ["all"]
 name = "Genres"
 rows = ["all"]
 """
+ANY = {"if-match": "*"}
 BOOK = {
     "title": "Il nome della rosa",
     "price": "94.50",
@@ -102,8 +103,8 @@ def test_changes_and_deletions_arrive(bookshop: httpx.Client, device: Device) ->
     keys = [str(create(bookshop, "Books", title=f"Volume {n}", price="1.00")["ID"]) for n in range(20)]
     wait_for(lambda: device.sync() and device.table("Books").where("ID", "in", keys).count() == 20, "twenty books")
 
-    bookshop.patch(f"Books/{keys[0]}", json={"price": "2.50"}).raise_for_status()
-    bookshop.delete(f"Books/{keys[1]}").raise_for_status()
+    bookshop.patch(f"Books/{keys[0]}", json={"price": "2.50"}, headers=ANY).raise_for_status()
+    bookshop.delete(f"Books/{keys[1]}", headers=ANY).raise_for_status()
 
     wait_for(lambda: device.sync() and device.table("Books").get(keys[1]) is None, "the deletion")
     wait_for(
@@ -147,3 +148,38 @@ def test_how_changes_are_found_is_shown(running: Satchel, device: Device) -> Non
         "Genres": "full compare",
         "OrderItems": "modified since",
     }
+
+
+def test_edits_are_written_with_the_version_they_were_judged_by(device: Device, bookshop: httpx.Client) -> None:
+    device.sync()
+    with device.edit() as changes:
+        book = changes.create("Books", title="Written offline", price="12.50", available=True)
+        other = changes.create("Books", title="So is this")
+    assert device.sync().edits_settled == {"accepted": 1}
+    assert bookshop.get(f"Books({book})").json()["title"] == "Written offline"
+    device.update("Books", book, title="Mine")
+    bookshop.patch(f"Books({book})", json={"stock": 3}, headers=ANY).raise_for_status()
+    assert device.sync().edits_settled == {"merged": 1}
+    device.update("Books", book, title="Mine again")
+    bookshop.patch(f"Books({book})", json={"title": "Theirs"}, headers=ANY).raise_for_status()
+    assert device.sync().edits_settled == {"conflict": 1}
+    pending = device.pending()[0]
+    device.resolve(pending.number, {"title": Choice(side="mine")})
+    assert device.sync().edits_settled == {"accepted": 1}
+    assert bookshop.get(f"Books({book})").json()["title"] == "Mine again"
+    device.delete("Books", other)
+    assert device.sync().edits_settled == {"accepted": 1}
+    assert bookshop.get(f"Books({other})").status_code == 404
+
+
+def test_without_versions_rows_are_read_before_they_are_written(device: Device, bookshop: httpx.Client) -> None:
+    create(bookshop, "Genres", code="poem", name="Poems")
+    wait_for(lambda: device.sync() and device.table("Genres").get("poem"), "the genre")
+    device.update("Genres", "poem", name="Mine")
+    bookshop.patch("Genres/poem", json={"name": "Theirs"}).raise_for_status()
+    assert device.sync().edits_settled == {"conflict": 1}
+    device.discard(device.pending()[0].number)
+    device.sync()
+    device.update("Genres", "poem", name="Mine")
+    assert device.sync().edits_settled == {"accepted": 1}
+    assert bookshop.get("Genres/poem").json()["name"] == "Mine"

@@ -7,6 +7,8 @@ from typing import Any
 import httpx
 
 _REQUESTS_IN_A_BATCH = 200
+_WHATEVER_VERSION = {"if-match": "*"}
+"""Entities with ETags take no write without one."""
 _SETS = {"Books": "ID", "Authors": "ID", "Orders": "ID", "Genres": "code"}
 
 
@@ -28,11 +30,11 @@ class Shop:
 
     def patch(self, path: str, **values: Any) -> None:
         """Change a row: `Books(<id>)`."""
-        self._done(self._http.patch(path, json=values))
+        self._done(self._http.patch(path, json=values, headers=_WHATEVER_VERSION))
 
     def delete(self, path: str) -> None:
         """Delete a row."""
-        self._done(self._http.delete(path))
+        self._done(self._http.delete(path, headers=_WHATEVER_VERSION))
 
     def keys(self, name: str) -> set[str]:
         """The keys of an entity set's first 1,000 rows."""
@@ -51,11 +53,11 @@ class Shop:
         self._http.close()
 
     def _batch(self, requests: list[tuple[str, str, dict[str, Any] | None]]) -> None:
-        content = {"content-type": "application/json"}
-        parts = [
-            {"id": str(i), "method": method, "url": url, **({"headers": content, "body": body} if body else {})}
-            for i, (method, url, body) in enumerate(requests)
-        ]
+        parts: list[dict[str, Any]] = []
+        for number, (method, url, body) in enumerate(requests):
+            headers = {"content-type": "application/json"} if body else _WHATEVER_VERSION
+            part = {"id": str(number), "method": method, "url": url, "headers": headers}
+            parts.append({**part, "body": body} if body else part)
         for start in range(0, len(parts), _REQUESTS_IN_A_BATCH):
             answer = self._http.post("$batch", json={"requests": parts[start : start + _REQUESTS_IN_A_BATCH]})
             assert all(part["status"] < 300 for part in self._done(answer).json()["responses"]), answer.text[:500]

@@ -8,3 +8,6 @@ service Bookshop @(path: '/odata/v4/bookshop') {
   entity OrderItems as projection on db.OrderItems;
   entity Genres     as projection on db.Genres;
 }
+
+// Books have versions, and nobody may change one blindly; the other entities have none.
+annotate Bookshop.Books with { modifiedAt @odata.etag };
