@@ -22,7 +22,7 @@ from satchel.jobs.ask_again import refresh_rows
 from satchel.jobs.judge import Judge, Refusal
 from satchel.jobs.playback import playback
 from satchel.journal.receive import receive
-from satchel.journal.sets import lock_verdicts, settle
+from satchel.journal.sets import Attempt, lock_verdicts, mark_sending, playable, settle
 from satchel.model.changes import Page, Strategy, Watermark
 from satchel.model.edits import Action, Edit, Outcome, Verdict
 from satchel.model.metadata import Right
@@ -290,8 +290,6 @@ async def _page(world: World, *rows: dict[str, Any]) -> Page:
 
 
 async def _apply(world: World, page: Page, writes: int) -> None:
-    from satchel.staging.head import read_scopes
-
     async with world.db.transaction() as c:
         entity = (await read_scopes(c)).maintained.entity_by_name["contact"]
         await apply_page(c, entity, page, writes=writes)
@@ -594,3 +592,85 @@ async def test_a_withdrawal_gets_through_at_the_limit(world: World) -> None:
     }
     raws = [msgspec.Raw(json.dumps(each).encode()) for each in (again, new)]
     await receive(world.db, raws, model, device="d", user_id=USER, max_unsettled=1)
+
+
+async def test_a_page_asked_for_before_an_edit_does_not_undo_it(world: World) -> None:
+    await world.make()
+    row = world.contact()
+    await world.stage(row)
+    async with world.db.connection() as c:
+        writes = await writes_now(c)
+    page = await _page(world, dict(row))
+    await world.send(upd(row, name="B"))
+    await world.play()
+    await _apply(world, page, writes)
+    assert (await world.staged(row))["name"] == "B"
+    async with world.db.connection() as c:
+        assert await unsettled(c), "the page may have known something newer: the row is asked for again"
+
+
+async def test_an_edit_of_a_row_that_is_none_of_the_users_never_reaches_the_source(world: World) -> None:
+    await world.make(rows=["own"], owner="owner")
+    foreign = world.contact(owner=gid())
+    await world.stage(foreign)
+    s = await world.send(upd(foreign, name="mine"))
+    await world.play()
+    state = await world.state(s)
+    assert state[1] == "rejected"
+    assert '"reason":"scope"' in state[2]
+    assert not world.source.plays
+
+
+async def test_what_others_set_back_between_two_own_edits_is_not_overwritten(world: World) -> None:
+    """Ann, then Bea (mine), then Ann again (theirs): an edit made on Bea meets a change that looks like none."""
+    await world.make()
+    row = world.contact(name="Ann")
+    await world.stage(row)
+    first = await world.send(upd(row, name="Bea"))
+    await world.play()
+    back = world.source.put("contact", id=row["id"], name="Ann")
+    await world.stage(dict(back))
+    second = await world.send({**upd(row, name="Cleo"), "after": first})
+    await world.play()
+    assert (await world.state(second))[1] == "conflict"
+    assert world.source.data["contact", (row["id"],)]["name"] == "Ann"
+
+
+async def test_another_device_cannot_take_up_a_set(world: World) -> None:
+    await world.make()
+    row = world.contact()
+    await world.stage(row)
+    s = await world.send(upd(row, name="mine"))
+    with pytest.raises(AssertionError, match="another device"):
+        await world.send(upd(row, name="not mine"), set_id=s, version=2, device="other")
+    await world.play()
+    assert world.source.data["contact", (row["id"],)]["name"] == "mine"
+
+
+async def test_what_is_withdrawn_while_it_is_judged_is_not_sent(world: World) -> None:
+    await world.make()
+    row = world.contact()
+    await world.stage(row)
+    s = await world.send(upd(row, name="mine"))
+    async with world.db.connection() as c:
+        (journaled,) = await playable(c, under_way=(), limit=10)
+    await world.send(set_id=s, version=2)
+    async with world.db.connection() as c:
+        assert not await mark_sending(c, journaled, Attempt(since=NOW, etags={}))
+    await world.play()
+    assert not world.source.plays
+
+
+async def test_a_set_that_was_taken_up_again_is_not_sent_in_its_old_version(world: World) -> None:
+    await world.make()
+    row = world.contact()
+    await world.stage(row)
+    s = await world.send(upd(row, name="first thought"))
+    async with world.db.connection() as c:
+        (journaled,) = await playable(c, under_way=(), limit=10)
+    await world.send(upd(row, name="second thought"), set_id=s, version=2)
+    async with world.db.connection() as c:
+        assert not await mark_sending(c, journaled, Attempt(since=NOW, etags={}))
+    await world.play()
+    assert world.source.data["contact", (row["id"],)]["name"] == "second thought"
+    assert world.source.plays == 1

@@ -230,3 +230,52 @@ def test_sender_does_not_hammer(store: Store, tmp_path: Path, monkeypatch: pytes
     with sender.sending(lambda: Store(tmp_path / "device.sqlite", None), None, lambda e: None):  # type: ignore[arg-type]
         time.sleep(2.0)
     assert len(posts) <= 3, len(posts)
+
+
+def test_a_row_edited_before_a_reset_leaves_when_revoked(store: Store) -> None:
+    apply(store, l.begin(), l.model(MODEL), l.put(l.contact(A), l.contact(B)), l.end("c1"))
+    number = update(store, B, fullname="typed")
+    apply(store, l.begin(reset=True), l.put(l.contact(A)), l.end("r1"))
+    pending = outbox.find(store.connection, number)
+    assert pending is not None
+    assert (names(store), pending.state, pending.edits[0].base) == ({A: "Ann"}, SetState.QUARANTINED, None)
+    assert pending.edits[0].values == {"fullname": "typed"}
+
+
+def test_a_verdict_on_what_was_taken_up_again_does_not_count(store: Store) -> None:
+    apply(store, l.begin(), l.model(MODEL), l.put(l.contact(A)), l.end("c1"))
+    number = update(store, A, fullname="typed")
+    upload(store, taken)
+    pending = outbox.find(store.connection, number)
+    assert pending is not None
+    with store.transaction() as c:
+        outbox.move(c, number, SetState.REJECTED)
+        overlay = Overlay(c, store.model)
+        verdicts.retry(c, overlay, number)
+        overlay.finish(is_complete=False)
+    late = {"outcome": {"set": pending.id, "version": 1, "verdict": "accepted"}}
+    apply(store, l.begin(), late, l.end("c2"))
+    found = outbox.find(store.connection, number)
+    assert found is not None
+    assert found.state is SetState.WAITING
+
+
+def test_edits_stay_on_top_of_what_the_server_tells(store: Store) -> None:
+    apply(store, l.begin(), l.model(MODEL), l.put(l.contact(A)), l.end("c1"))
+    update(store, A, fullname="typed")
+    apply(store, l.begin(), l.put(l.contact(A, "Theirs", "77.77")), l.end("c2"))
+    assert store.connection.execute("select fullname, creditlimit from contact").fetchall() == [("typed", 77.77)]
+
+
+def test_an_attribute_that_vanished_quarantines_and_an_added_one_does_not(store: Store) -> None:
+    apply(store, l.begin(), l.model(MODEL), l.put(l.contact(A), l.contact(B)), l.end("c1"))
+    gone, stays = update(store, A, creditlimit="5"), update(store, B, fullname="typed")
+    contact = MODEL.entities[0]
+    kept = tuple(a for a in contact.attributes if a.name != "creditlimit")
+    added = (*kept, ClientAttribute(name="nickname", type=T.STRING))
+    apply(store, l.begin(), l.model(ClientModel((msgspec.structs.replace(contact, attributes=added),))), l.end("c2"))
+    states = {p.number: (p.state, p.note) for p in outbox.all_sets(store.connection)}
+    assert states[stays][0] is SetState.WAITING
+    assert states[gone][0] is SetState.QUARANTINED
+    assert "creditlimit" in (states[gone][1] or "")
+    assert names(store)[B] == "typed"
