@@ -32,7 +32,7 @@ from satchel.model.writes import Execution, Played
 from satchel.staging.head import read_scope, read_scopes
 from satchel.staging.image import read_image
 from satchel.staging.written import note_unsettled, unsettled, writes_now
-from tests.support.field_organization import StagedOrganization, compiled, item, profile
+from tests.support.field_organization import PRINCIPALS, StagedOrganization, compiled, item, profile
 
 VOID = Watermark(strategy=Strategy.FULL_COMPARE)
 USER = "00000000-0000-4000-8000-0000000000aa"
@@ -673,4 +673,27 @@ async def test_a_set_that_was_taken_up_again_is_not_sent_in_its_old_version(worl
         assert not await mark_sending(c, journaled, Attempt(since=NOW, etags={}))
     await world.play()
     assert world.source.data["contact", (row["id"],)]["name"] == "second thought"
+    assert world.source.plays == 1
+
+
+async def test_what_roles_do_not_allow_on_this_row_never_reaches_the_source(world: World) -> None:
+    """Reading everything, writing one's own rows only."""
+    text = profile(item("contact", rows=["all"], owner="owner", unit="unit"), principals=PRINCIPALS)
+    scope = msgspec.structs.replace(compiled(text), rights={"contact": {Right.WRITE: "contact.write"}})
+    await world.org.make(scope, NOW)
+    role = gid()
+    await world.org.change("user", [{"id": USER, "name": "u", "unit": UNIT, "disabled": False}])
+    await world.org.change("role", [{"id": role, "name": "r", "inherits": 0}])
+    await world.org.change("userrole", [{"id": gid(), "user": USER, "role": role}])
+    depths = {"contact": 8, "contact.write": 1}
+    await world.org.change(
+        "privilege", [{"id": gid(), "role": role, "entity": name, "depth": depth} for name, depth in depths.items()]
+    )
+    own, foreign = world.contact(), world.contact(owner=gid())
+    await world.stage(own, foreign)
+    refused, taken = await world.send(upd(foreign, name="mine")), await world.send(upd(own, name="mine"))
+    await world.play()
+    state = await world.state(refused)
+    assert (state[1], (await world.state(taken))[1]) == ("rejected", "accepted"), state
+    assert '"reason":"privilege"' in state[2]
     assert world.source.plays == 1
