@@ -15,11 +15,14 @@ from satchel.buckets.families import standing_families
 from satchel.database.pool import Connection as DatabaseConnection
 from satchel.errors import InputInvalid, SatchelError, UserUnknown
 from satchel.identity.certificates import fingerprint_of
+from satchel.journal.look import Count, count_sets
 from satchel.model.changes import SourceInfo, Strategy
 from satchel.model.scope import Scope
+from satchel.model.writes import Abilities
 from satchel.protocol.enrolment import format_link
 from satchel.provisioning.organizations import NewOrganization, Organization, check_name
 from satchel.source.connection import Connection
+from satchel.staging.abilities import read_abilities
 from satchel.staging.head import Head, Scopes, read_head, read_scope, read_scopes
 from satchel.staging.principals import find_users, read_user
 from satchel.staging.rows import staged_count, unusable_count
@@ -52,6 +55,10 @@ class OrganizationStatus(msgspec.Struct, frozen=True):
     entities: list[EntityStatus]
     preparing: list[str] = []
     """What published profiles still wait for before they come into force."""
+    edits: list[Count] = []
+    """Edit sets of devices, by state."""
+    abilities: Abilities | None = None
+    """What the source can do for edits."""
 
 
 async def add_organization(rooms: Rooms, name: str, connection: Connection, profile: str) -> tuple[SourceInfo, Scope]:
@@ -103,12 +110,16 @@ async def organization_status(rooms: Rooms, name: str) -> OrganizationStatus:
     organization = await rooms.organizations.get(name)
     head, entities = None, []
     preparing: list[str] = []
+    edits: list[Count] = []
+    abilities = None
     if organization.state in {"active", "broken"}:
         async with rooms.databases.open(organization, pool_size=1) as staging, staging.connection() as connection:
             head = await read_head(connection)
             scopes = await read_scopes(connection)
             scope, preparing = scopes.maintained, await _preparing(connection, scopes)
             watermarks = await read_all(connection)
+            edits = await count_sets(connection)
+            abilities = await read_abilities(connection)
             for entity in scope.entities:
                 rows = await staged_count(connection, entity.name)
                 unusable = await unusable_count(connection, entity.name)
@@ -122,6 +133,8 @@ async def organization_status(rooms: Rooms, name: str) -> OrganizationStatus:
         head,
         entities,
         preparing,
+        edits,
+        abilities,
     )
 
 

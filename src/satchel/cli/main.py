@@ -20,6 +20,7 @@ COMMANDS = {
     "run": "Run one service (for scale-out).",
     "org": "Organizations: add, provision, show, deprovision.",
     "profile": "Offline profiles: import, preview, publish, explain.",
+    "edits": "Edits of devices: list, show, retry, close.",
     "device": "A device: enroll, sync, query.",
     "sandbox": "A sample organization: a Dataverse-shaped OData service.",
 }

@@ -15,6 +15,7 @@ from satchel.cli.output import console, print_json, print_rows, progress
 from satchel.cli.rooms import run_with_rooms
 from satchel.errors import InputInvalid
 from satchel.model.work import WorkName
+from satchel.model.writes import Abilities
 from satchel.provisioning.devices import DeviceRow
 from satchel.source.connection import Connection
 
@@ -167,6 +168,13 @@ def show(name: str, config: Path | None, data_folder: Path | None, as_json: bool
             for e in status.entities
         ]
     )
+    if status.edits:
+        counted = ", ".join(f"{each.sets:,} {each.verdict or each.state}" for each in status.edits)
+        console.print(f"Edits of devices: {counted}.  `satchel edits list {name}`")
+    if status.abilities is not None:
+        console.print("For edits the source")
+        for words in _abilities_in_words(status.abilities):
+            console.print(f"  {words}")
 
 
 @command.command()
@@ -295,6 +303,26 @@ def _wipe_for_people(device: DeviceRow) -> str:
         if moment is not None:
             return f"{word} {moment.isoformat(timespec='seconds')}"
     return ""
+
+
+def _abilities_in_words(abilities: Abilities) -> list[str]:
+    """What the source can do, and what that means for edits; what is not known yet is left out."""
+    impersonates = (
+        "executes them in the user's name"
+        if abilities.impersonates
+        else "knows no impersonation: they count for Satchel's own account there"
+    )
+    told = (
+        (abilities.has_etags, "has row versions (ETags): nobody's change is overwritten unseen",
+         "has no row versions (ETags): rows are read before each write, and a change in between is overwritten"),
+        (abilities.requires_etags, "refuses writes without a version (428)", ""),
+        (abilities.has_batch, "executes several changes as a whole ($batch)",
+         "has no $batch: a transaction of several rows is rejected"),
+        (abilities.has_audit, "tells by its audit what was executed",
+         "has no audit: where an answer was lost and the row has changed since, the user decides"),
+    )  # fmt: skip
+    chosen = [yes if known else no for known, yes, no in told if known is not None]
+    return [impersonates, *(words for words in chosen if words)]
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -25,6 +25,7 @@ from satchel.model.ids import Key
 from satchel.model.metadata import Entity
 from satchel.model.same import same
 from satchel.model.writes import Execution, Played
+from satchel.staging.abilities import save_abilities
 from satchel.staging.users import Users
 from satchel.staging.written import forget_old
 
@@ -50,6 +51,8 @@ async def playback(work: OrganizationWork) -> int:
     async with work.staging.transaction() as connection:
         await drop_settled(connection, days=_KEPT_DAYS)
         await forget_old(connection)
+        if count:
+            await save_abilities(connection, await work.source.abilities())
     return count
 
 

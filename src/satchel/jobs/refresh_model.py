@@ -9,6 +9,7 @@ from satchel.access.scope import compile_profiles, entity_names
 from satchel.jobs.organization import OrganizationWork
 from satchel.jobs.publish import bring_into_force, prepare
 from satchel.model.scope import Scope
+from satchel.staging.abilities import save_abilities
 from satchel.staging.head import read_scopes
 
 
@@ -24,4 +25,8 @@ async def refresh_model(work: OrganizationWork, now: datetime) -> tuple[Scope, b
     is_changed = await prepare(work, compile_profiles(profiles, metadata, kind), now)
     is_changed = await bring_into_force(work) or is_changed
     async with work.staging.connection() as connection:
-        return (await read_scopes(connection)).maintained, is_changed
+        scope = (await read_scopes(connection)).maintained
+    abilities = await work.source.abilities(scope.entities)
+    async with work.staging.transaction() as connection:
+        await save_abilities(connection, abilities)
+    return scope, is_changed

@@ -176,11 +176,11 @@ async def settle(
     """
     row = await (await connection.execute(_SQL["next_verdict"])).fetchone()
     assert row is not None  # noqa: S101 - made with the database
-    state = "settled" if outcome.verdict.is_final else "held"
+    is_settled = outcome.verdict.is_final or outcome.is_closed
     parameters = {
         "number": number,
         "version": outcome.version,
-        "state": state,
+        "state": "settled" if is_settled else "held",
         "verdict": outcome.verdict.value,
         "outcome": _encode(outcome).decode(),
         "known": None if known is None else _encode(known).decode(),
@@ -188,7 +188,7 @@ async def settle(
     }
     if (await connection.execute(_SQL["settle"], parameters)).rowcount != 1:
         return None
-    if outcome.verdict.is_final:
+    if is_settled:
         await connection.execute(_SQL["forget_rows"], {"number": number})
     return int(row[0])
 

@@ -106,8 +106,9 @@ class Source(Protocol):
         """Whether a write sent after that moment was executed, by the source's audit; None: it has none."""
         ...
 
-    async def abilities(self) -> Abilities:
-        """What the source can do for edits, as far as it is known by now."""
+    async def abilities(self, entities: Sequence[Entity] = ()) -> Abilities:
+        """What the source can do for edits, as far as it is known by now. `entities`: find out, by reading some of
+        them, what can be found out without changing anything."""
         ...
 
     async def aclose(self) -> None:

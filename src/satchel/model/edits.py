@@ -111,6 +111,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     verdict: Verdict
     edits: tuple[EditOutcome, ...] = ()
 
+    @property
+    def is_closed(self) -> bool:
+        """An administrator gave it up: it holds back nothing any more, but its user may take it up."""
+        return any(edit.reason is Reason.CLOSED for edit in self.edits)
+
 
 class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the server did with an edit set that a device handed over."""

@@ -94,7 +94,7 @@ class DataverseSource:
         self._player.note(has_audit=True if told is not None else None)
         return told
 
-    async def abilities(self) -> Abilities:
+    async def abilities(self, entities: Sequence[Entity] = ()) -> Abilities:
         """What is known of the organization."""
         return self._player.abilities
 

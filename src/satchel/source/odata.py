@@ -41,7 +41,7 @@ class ODataSource:
         pace = pace or Pace()
         self._client = Client(connection, pace)
         self._changes = Changes(self._client, connection, pace, self._has_delta_links)
-        self._player = Player(self._client, creates_by_key=False, abilities=Abilities())
+        self._player = Player(self._client, creates_by_key=False, abilities=Abilities(has_audit=False))
 
     async def check(self) -> SourceInfo:
         """Read the service document, which only an OData v4 service has."""
@@ -79,8 +79,9 @@ class ODataSource:
         """OData knows no audit."""
         return None
 
-    async def abilities(self) -> Abilities:
-        """What was found out so far."""
+    async def abilities(self, entities: Sequence[Entity] = ()) -> Abilities:
+        """What was found out so far; the rest is tried."""
+        await self._player.find_out(entities)
         return self._player.abilities
 
     async def aclose(self) -> None:

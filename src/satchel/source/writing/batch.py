@@ -51,6 +51,23 @@ def change_set(requests: Sequence[WriteRequest], name: str, headers: Mapping[str
     return f"multipart/mixed; boundary={batch}", _LINE.join(lines)
 
 
+def reading_batch(path: str) -> tuple[str, bytes]:
+    """Content type and body of a batch that only reads."""
+    lines = (
+        "--batch_read",
+        "Content-Type: application/http",
+        "Content-Transfer-Encoding: binary",
+        "",
+        f"GET {path} HTTP/1.1",
+        "accept: application/json",
+        "",
+        "",
+        "--batch_read--",
+        "",
+    )
+    return "multipart/mixed; boundary=batch_read", _LINE.join(line.encode() for line in lines)
+
+
 def parts_of(content_type: str, body: bytes) -> list[BatchPart]:
     """The answers in a batch's answer. Errors: SourceUnreachable where it is cut off or no such answer."""
     parser = email.parser.BytesParser(policy=email.policy.HTTP)

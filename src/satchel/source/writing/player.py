@@ -10,11 +10,12 @@ import msgspec
 
 from satchel.errors import DeltaLinkExpired, RequestRefused, SatchelError, SourceUnreachable
 from satchel.model.edits import Action
+from satchel.model.metadata import Entity
 from satchel.model.writes import Abilities, Execution, Played, Write
 from satchel.source.answers import error_of
 from satchel.source.client import Client
 from satchel.source.transport import Collect, Request
-from satchel.source.writing.batch import BatchPart, change_set, parts_of
+from satchel.source.writing.batch import BatchPart, change_set, parts_of, reading_batch
 from satchel.source.writing.requests import WriteRequest, request_of, row_path
 
 _NOT_FOUND, _CONFLICT, _GONE, _PRECONDITION, _NO_PRECONDITION = 404, 409, 410, 412, 428
@@ -154,6 +155,39 @@ class Player:
             raise
         return _etag(answer.body) or answer.headers.get("etag", "")
 
+    async def find_out(self, entities: Sequence[Entity]) -> None:
+        """Try, by reading only, what is not known yet: whether a batch is answered, whether rows have versions."""
+        for entity in entities:
+            if self.abilities.has_etags is not None:
+                break
+            key = entity.attribute_by_name[entity.key[0]].wire_name
+            try:
+                answer = await self._client.get(f"{entity.set_name}?$select={key}&$top=1")
+                rows = msgspec.json.decode(answer.body, type=_TaggedRows).value
+            except (RequestRefused, msgspec.MsgspecError):
+                continue
+            if rows:
+                self.note(has_etags=bool(rows[0].etag))
+        if entities and self.abilities.has_batch is None:
+            await self._try_batch(entities[0])
+
+    async def _try_batch(self, entity: Entity) -> None:
+        content_type, body = reading_batch(f"{entity.set_name}?$top=1")
+        headers = {"content-type": content_type, "accept": "multipart/mixed"}
+        request = Request(
+            url=self._client.absolute("$batch"), sink=Collect, method="POST", headers=headers, content=body
+        )
+        try:
+            answer = await self._client.send(request)
+            parts_of(answer.headers.get("content-type", ""), answer.body)
+        except RequestRefused as error:
+            if error.facts.get("status") in _NO_BATCH:
+                self.note(has_batch=False)
+        except SourceUnreachable:
+            return  # no such answer: a first edit will tell
+        else:
+            self.note(has_batch=True)
+
     def note(self, **found: bool | None) -> None:
         """Keep what was found out."""
         known = {name: value for name, value in found.items() if value is not None}
@@ -162,6 +196,10 @@ class Player:
 
 class _Tagged(msgspec.Struct):
     etag: str = msgspec.field(default="", name="@odata.etag")
+
+
+class _TaggedRows(msgspec.Struct):
+    value: list[_Tagged]
 
 
 def _etag(body: bytes) -> str:
