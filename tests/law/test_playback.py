@@ -28,7 +28,7 @@ from satchel.model.edits import Action, Edit, Outcome, Verdict
 from satchel.model.metadata import Right
 from satchel.model.scope import RowOwner
 from satchel.model.user import Grants, User
-from satchel.model.writes import Execution, Played
+from satchel.model.writes import Abilities, Execution, Played
 from satchel.staging.head import read_scope, read_scopes
 from satchel.staging.image import read_image
 from satchel.staging.written import note_unsettled, unsettled, writes_now
@@ -115,6 +115,9 @@ class Memory:
 
     async def was_executed(self, *_: Any) -> bool | None:
         return None
+
+    async def abilities(self) -> Abilities:
+        return Abilities(has_batch=True, has_etags=self.has_etags)
 
 
 class World:

@@ -9,11 +9,17 @@ from satchel.model.writes import Abilities
 
 
 async def save_abilities(connection: Connection, abilities: Abilities) -> None:
-    """Keep what was found out; where that is nothing new, nothing is written."""
+    """Keep what was found out. What a process that began just now does not know yet stays as another found it; where
+    there is nothing new, nothing is written."""
+    before = await read_abilities(connection)
+    found = {name: value for name, value in msgspec.structs.asdict(abilities).items() if value is not None}
+    now = msgspec.structs.replace(before, **found) if before else abilities
+    if now == before:
+        return
     await connection.execute(
-        "insert into satchel.source as s (abilities) values (%(abilities)s) on conflict ((true)) do update"
-        " set abilities = excluded.abilities, found_at = now() where s.abilities <> excluded.abilities",
-        {"abilities": msgspec.json.encode(abilities).decode()},
+        "insert into satchel.source (abilities) values (%(abilities)s) on conflict ((true)) do update"
+        " set abilities = excluded.abilities, found_at = now()",
+        {"abilities": msgspec.json.encode(now).decode()},
     )
 
 
