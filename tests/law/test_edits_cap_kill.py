@@ -10,9 +10,10 @@ import json
 import os
 import random
 import threading
+import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -37,6 +38,8 @@ pytestmark = [pytest.mark.kill, pytest.mark.node, pytest.mark.timeout(600)]
 EDITS = int(os.environ.get("SATCHEL_TEST_EDITS", "120"))
 DEVICES = 3
 SHARED = 15
+EDITS_A_KILL = 25
+"""What is killed again and again stays away longer and longer: most of the trouble is of a cheaper kind."""
 SEED = int(os.environ.get("SATCHEL_TEST_SEED", "20261124"))
 BOOKS = Kind("Books", needed="title", attributes=("title", "title", "blurb"))
 PROFILE = """
@@ -44,6 +47,7 @@ name = "Books"
 [[entity]]
 name = "Books"
 rows = ["all"]
+columns = ["title", "blurb", "stock", "modifiedAt"]
 """
 OFFICE = "office"
 
@@ -89,34 +93,62 @@ class Office:
         assert answer.is_success or answer.status_code == httpx.codes.NOT_FOUND, answer.text
 
 
-def torment(running: Satchel, proxy: BreakingProxy, r: random.Random, stop: threading.Event) -> None:
-    """Until stopped: kill something, and break connections to the service."""
-    while not stop.wait(r.uniform(0.3, 1.8)):
-        match r.choice(["worker", "worker", "sync", "postgres", "faults", "faults", "faults", "calm"]):
-            case "faults":
-                proxy.faults(
-                    drop=r.choice([0, 0.15]), lose=r.choice([0, 0.2, 0.4]), delay_seconds=r.choice([0, 0, 0.05, 0.3])
-                )
-            case "calm":
-                proxy.calm()
-            case victim:
-                pid = running.pids().get(victim)
-                if pid is not None:
-                    kill(pid)
-    proxy.calm()
+class Torment:
+    """What goes wrong meanwhile: processes are killed, connections break, others change the same books."""
 
+    def __init__(self, running: Satchel, proxy: BreakingProxy, office: Office, r: random.Random) -> None:
+        self._running, self._proxy, self._office, self._r = running, proxy, office, r
+        self._stop = threading.Event()
+        self._kills_due = threading.Semaphore(0)
+        self._next_kill = EDITS_A_KILL // 2
 
-@contextmanager
-def tormented(running: Satchel, proxy: BreakingProxy, r: random.Random) -> Iterator[None]:
-    """Meanwhile nothing is safe."""
-    stop = threading.Event()
-    trouble = threading.Thread(target=torment, args=(running, proxy, r, stop))
-    trouble.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        trouble.join()
+    def go_on(self, serial: int) -> None:
+        """So many edits were made: now and then that is time for a kill, and its moment is chosen by chance."""
+        if serial >= self._next_kill:
+            self._next_kill = serial + self._r.randint(EDITS_A_KILL // 2, EDITS_A_KILL * 3 // 2)
+            self._kills_due.release()
+
+    @contextmanager
+    def around(self, keys: Callable[[], list[str]]) -> Iterator[None]:
+        """Begin; end with the block."""
+        trouble = threading.Thread(target=self._run, args=(keys,))
+        trouble.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            trouble.join()
+            self._proxy.calm()
+
+    def _run(self, keys: Callable[[], list[str]]) -> None:
+        r = self._r
+        while not self._stop.wait(r.uniform(0.1, 0.6)):
+            if self._kills_due.acquire(blocking=False):
+                victim = r.choice(["worker", "worker", "sync", "postgres"])
+                if victim == "sync":
+                    self._kill(victim)
+                else:
+                    self._kill_in_the_middle_of_a_write(victim)
+            match r.choices(["office", "faults", "calm"], [5, 5, 1])[0]:
+                case "office":
+                    self._office.change(r, keys())
+                case "faults":
+                    drop, lose, delay = r.choice([0, 0.1]), r.choice([0.2, 0.4, 0.7]), r.choice([0, 0.05, 0.3])
+                    self._proxy.faults(drop=drop, lose=lose, delay_seconds=delay)
+                case _:
+                    self._proxy.calm()
+
+    def _kill_in_the_middle_of_a_write(self, victim: str) -> None:
+        deadline = time.monotonic() + 2
+        while not self._proxy.writes_under_way and time.monotonic() < deadline:
+            time.sleep(0.002)
+        time.sleep(self._r.choice([0, self._r.uniform(0, 0.03)]))
+        self._kill(victim)
+
+    def _kill(self, victim: str) -> None:
+        pid = self._running.pids().get(victim)
+        if pid is not None:
+            kill(pid)
 
 
 def enrolled(running: Satchel, folder: Path) -> list[Worker]:
@@ -133,24 +165,24 @@ def enrolled(running: Satchel, folder: Path) -> list[Worker]:
     return workers
 
 
-def edit_and_sync(workers: list[Worker], office: Office, shared: list[str], r: random.Random) -> Verdicts:
+def edit_and_sync(
+    workers: list[Worker], torment: Torment, office: Office, shared: list[str], r: random.Random
+) -> Verdicts:
     """All edits, while others change the same books."""
     verdicts, serial = Verdicts(), 0
     while serial < EDITS:
         worker = r.choice(workers)
         with worker.open() as device:
-            for _ in range(r.randint(1, 8)):
+            for _ in range(r.randint(1, 10)):
                 serial += 1
                 worker.edit(device, r, shared, serial)
-                if r.random() < 0.3:
-                    office.change(r, shared + worker.own[-20:])
             if r.random() < 0.2:
                 worker.undo_one(device, r, verdicts)
+        torment.go_on(serial)
         if r.random() < 0.2:
             office.replace(r, shared)
         if r.random() < 0.8:
             worker.settle_all(verdicts)
-        office.change(r, shared)
     return verdicts
 
 
@@ -185,12 +217,16 @@ def test_every_edit_is_executed_once_or_comes_home_without_an_audit(tmp_path: Pa
         running.run("org", "add", "books", "--kind", "odata", "--source", proxy.url, "--profile", str(profile))
         running.run("org", "provision", "books", "--wait")
         workers = enrolled(running, tmp_path)
-        with tormented(running, proxy, random.Random(SEED + 1)):
-            verdicts = edit_and_sync(workers, office, shared, r)
+        torment = Torment(running, proxy, office, random.Random(SEED + 1))
+        began = time.monotonic()
+        with torment.around(lambda: shared + [key for worker in workers for key in worker.own[-5:]]):
+            verdicts = edit_and_sync(workers, torment, office, shared, r)
+        print("edited", time.monotonic() - began)
         for worker in workers:
             wait_for(partial(worker.settle_all, verdicts), "all edits to come home", seconds=120)
+        print("home", time.monotonic() - began, proxy.lost)
         check(shop, workers, verdicts)
-        assert proxy.lost > EDITS / 10, "hardly an answer was lost"
+        assert proxy.lost > EDITS / 20, f"only {proxy.lost} answers were lost"
         for worker in workers:
             with worker.open() as device:
 

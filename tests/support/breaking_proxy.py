@@ -25,7 +25,7 @@ class Faults:
     drop: float = 0.0
     """Cut off before it is passed on."""
     lose: float = 0.0
-    """Passed on; its answer is cut off, at its beginning or in the middle."""
+    """Passed on; its answer is cut off, at its beginning or in the middle. Of reads, a quarter as often."""
     delay_seconds: float = 0.0
     """Answers come so much later, at most."""
 
@@ -48,8 +48,13 @@ class BreakingProxy:
 
     @property
     def lost(self) -> int:
-        """How many answers were cut off."""
+        """How many answers to writes were cut off."""
         return self._server.lost
+
+    @property
+    def writes_under_way(self) -> int:
+        """How many writes are not answered just now."""
+        return self._server.writes_under_way
 
 
 @contextmanager
@@ -71,7 +76,9 @@ class _Server(socketserver.ThreadingTCPServer):
     request_queue_size = 64
 
     def __init__(self, service: tuple[str, int], r: random.Random) -> None:
-        self.service, self.r, self.faults, self.lost = service, r, Faults(), 0
+        self.service, self.r, self.faults = service, r, Faults()
+        self.lost = self.writes_under_way = 0
+        self.lock = threading.Lock()
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -88,18 +95,31 @@ class _Handler(socketserver.StreamRequestHandler):
         request = self._request()
         if not request:
             return
+        is_write = not request.startswith(b"GET ")
+        self._count(writes_under_way=is_write)
+        try:
+            self._answer(request, is_write=is_write)
+        finally:
+            self._count(writes_under_way=-is_write)
+
+    def _answer(self, request: bytes, *, is_write: bool) -> None:
         faults, r = self.server.faults, self.server.r
         if r.random() < faults.drop:
             self._cut()
             return
         answer = self._ask(request)
         time.sleep(r.random() * faults.delay_seconds)
-        if r.random() < faults.lose:
-            self.server.lost += 1
-            self.wfile.write(answer[: r.choice([0, r.randrange(len(answer))])] if answer else b"")
+        if r.random() < faults.lose * (1 if is_write else 0.25):
+            self._count(lost=is_write)
+            self.wfile.write(answer[: r.choice([0, r.randrange(len(answer) or 1)])])
             self._cut()
             return
         self.wfile.write(answer)
+
+    def _count(self, *, lost: int = 0, writes_under_way: int = 0) -> None:
+        with self.server.lock:
+            self.server.lost += lost
+            self.server.writes_under_way += writes_under_way
 
     def _request(self) -> bytes:
         """A whole request, its body as long as it says; empty: none came."""
