@@ -38,7 +38,7 @@ pytestmark = [pytest.mark.kill, pytest.mark.node, pytest.mark.timeout(600)]
 EDITS = int(os.environ.get("SATCHEL_TEST_EDITS", "120"))
 DEVICES = 3
 SHARED = 15
-EDITS_A_KILL = 25
+EDITS_A_KILL = 30
 """What is killed again and again stays away longer and longer: most of the trouble is of a cheaper kind."""
 SEED = int(os.environ.get("SATCHEL_TEST_SEED", "20261124"))
 BOOKS = Kind("Books", needed="title", attributes=("title", "title", "blurb"))
@@ -173,7 +173,7 @@ def edit_and_sync(
     while serial < EDITS:
         worker = r.choice(workers)
         with worker.open() as device:
-            for _ in range(r.randint(1, 10)):
+            for _ in range(r.randint(4, 16)):
                 serial += 1
                 worker.edit(device, r, shared, serial)
             if r.random() < 0.2:
@@ -181,7 +181,7 @@ def edit_and_sync(
         torment.go_on(serial)
         if r.random() < 0.2:
             office.replace(r, shared)
-        if r.random() < 0.8:
+        if r.random() < 0.75:
             worker.settle_all(verdicts)
     return verdicts
 
