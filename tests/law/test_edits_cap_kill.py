@@ -39,7 +39,7 @@ pytestmark = [pytest.mark.kill, pytest.mark.node, pytest.mark.timeout(600)]
 EDITS = int(os.environ.get("SATCHEL_TEST_EDITS", "120"))
 DEVICES = 3
 SHARED = 30
-EDITS_A_KILL = 30
+EDITS_A_KILL = 45
 """What is killed again and again stays away longer and longer: most of the trouble is of a cheaper kind."""
 SEED = int(os.environ.get("SATCHEL_TEST_SEED", "20261124"))
 BOOKS = Kind("Books", needed="title", attributes=("title", "title", "blurb"))
@@ -174,7 +174,7 @@ def edit_and_sync(
     while serial < EDITS:
         worker = r.choice(workers)
         with worker.open() as device:
-            for _ in range(r.randint(4, 16)):
+            for _ in range(r.randint(6, 18)):
                 serial += 1
                 worker.edit(device, r, shared, serial)
             if r.random() < 0.2:
