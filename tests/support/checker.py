@@ -50,7 +50,7 @@ def _source_rows(device: Device, source: Sandbox, entity: str, set_name: str) ->
                 values.append(row.get(f"_{lookup}_value@{_LOOKUP_NAME}"))
             else:
                 value = row[f"_{attribute.name}_value"] if attribute.targets else row[attribute.name]
-                values.append(_comparable(attribute.type, value))
+                values.append(comparable(attribute.type, value))
         rows[row[model.key[0]]] = tuple(values)
     return rows
 
@@ -60,12 +60,13 @@ def _device_rows(device: Device, entity: str) -> dict[str, tuple[Any, ...]]:
     columns = ", ".join(f'"{a.name}"' for a in model.attributes)
     rows = {}
     for row in device.sql(f'select {columns} from "{entity}"'):
-        values = tuple(_comparable(a.type, row[a.name]) for a in model.attributes)
+        values = tuple(comparable(a.type, row[a.name]) for a in model.attributes)
         rows[row[model.key[0]]] = values
     return rows
 
 
-def _comparable(kind: AttributeType, value: Any) -> Any:
+def comparable(kind: AttributeType, value: Any) -> Any:
+    """A value of the source or a device, in a form in which equal values are equal."""
     if value is None:
         return None
     if kind in {AttributeType.MONEY, AttributeType.DECIMAL, AttributeType.DOUBLE}:

@@ -22,6 +22,7 @@ PROJECT = Path(__file__).parent
 ROOT = PROJECT.parents[2]
 PLACE = ROOT / ".node" / "cap"
 SERVICE_PATH = "/odata/v4/bookshop/"
+AUDIT_PATH = "/odata/v4/audit/"
 START_SECONDS = 30.0
 
 _ARCHITECTURES = {"x86_64": "x64", "aarch64": "arm64"}
@@ -53,7 +54,7 @@ def cap_service() -> Iterator[str]:
 
 def install() -> None:
     """Bring project and packages to their place; does nothing where they are there already."""
-    sources = [path for path in sorted(PROJECT.rglob("*")) if path.suffix in {".cds", ".json"}]
+    sources = [path for path in sorted(PROJECT.rglob("*")) if path.suffix in {".cds", ".js", ".json"}]
     wanted = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
     mark = PLACE / ".installed"
     if mark.exists() and mark.read_text() == wanted:

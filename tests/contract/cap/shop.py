@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
+
+from tests.contract.cap.fixture import AUDIT_PATH
 
 _REQUESTS_IN_A_BATCH = 200
 _WHATEVER_VERSION = {"if-match": "*"}
@@ -40,6 +43,21 @@ class Shop:
         """The keys of an entity set's first 1,000 rows."""
         key = _SETS[name]
         return {row[key] for row in self._done(self._http.get(name, params={"$select": key})).json()["value"]}
+
+    def rows(self, name: str, order: str) -> list[dict[str, Any]]:
+        """All rows of an entity set, or of another service where the name is a URL."""
+        found: list[dict[str, Any]] = []
+        url: str | None = f"{name}?$orderby={order}"
+        while url:
+            page = self._done(self._http.get(url)).json()
+            found += page["value"]
+            link = page.get("@odata.nextLink")
+            url = urljoin(name, link) if link else None
+        return found
+
+    def writes(self) -> list[dict[str, Any]]:
+        """The executed writes of books, in order: number, event, book, who sent it, and as JSON what was set."""
+        return self.rows(urljoin(self.url, AUDIT_PATH + "Writes"), order="n")
 
     def empty(self) -> None:
         """Delete everything."""

@@ -44,3 +44,12 @@ entity Genres {
   key code : String(10);
   name     : String(100);
 }
+
+/** Each executed write of a book, in order. */
+entity Writes {
+  key n : Integer;
+  event : String(10);
+  book  : UUID;
+  agent : String(200);
+  data  : LargeString;
+}
