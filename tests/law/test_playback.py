@@ -316,6 +316,59 @@ async def test_older_page_after_a_lost_answer(world: World) -> None:
     assert noted or (await world.staged(row))["name"] == "B", "the accepted edit is overwritten by an older page"
 
 
+async def test_a_page_between_a_write_through_and_its_note(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page looks for newer writes, a set is settled, the page is staged: one after the other, never interleaved."""
+    from satchel.jobs import apply
+
+    await world.make()
+    row = world.contact()
+    await world.stage(row)
+    async with world.db.connection() as c:
+        writes = await writes_now(c)
+    page = await _page(world, dict(row))
+    s = await world.send(upd(row, name="B"))
+    playing: list[asyncio.Task[None]] = []
+    begin_changes = apply.begin_changes
+
+    async def while_a_set_is_settled(connection: Any) -> None:
+        monkeypatch.setattr(apply, "begin_changes", begin_changes)
+        playing.append(asyncio.create_task(world.play()))
+        await asyncio.wait(playing, timeout=1.0)
+        await begin_changes(connection)
+
+    monkeypatch.setattr(apply, "begin_changes", while_a_set_is_settled)
+    await _apply(world, page, writes)
+    await asyncio.gather(*playing)
+    assert (await world.state(s))[1] == "accepted"
+    assert (await world.staged(row))["name"] == "B"
+
+
+async def test_what_was_written_is_known_where_a_page_came_between(world: World) -> None:
+    """A page changed the row after the set was judged: the next edit of it still builds on what the set made."""
+    await world.make(conflicts="merge")
+    row = world.contact()
+    await world.stage(row)
+    first = await world.send(upd(row, name="B"))
+    second = await world.send({**upd(row, name="C"), "after": first})
+
+    async def others_page() -> None:
+        older = {
+            **world.source.data["contact", (row["id"],)],
+            "name": "Ann",
+            "due": "2026-05-05",
+            "@odata.etag": 'W/"x"',
+        }
+        async with world.db.transaction() as c:
+            entity = (await read_scopes(c)).maintained.entity_by_name["contact"]
+            await apply_page(c, entity, await _page(world, older), writes=await writes_now(c))
+
+    world.source.after_play = others_page
+    await world.play(2)
+    assert (await world.state(first))[1] == "accepted"
+    assert (await world.state(second))[1] in ("accepted", "merged"), await world.state(second)
+    assert world.source.data["contact", (row["id"],)]["name"] == "C"
+
+
 async def test_a_note_put_while_the_row_was_asked_for_is_kept(world: World) -> None:
     from satchel.staging.head import read_scopes
 

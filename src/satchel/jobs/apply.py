@@ -16,7 +16,7 @@ from satchel.model.metadata import Entity
 from satchel.source.envelope import keys_of
 from satchel.staging.head import Head, read_head, read_scopes
 from satchel.staging.rows import remove_rows, stage_rows
-from satchel.staging.written import note_unsettled, written_since
+from satchel.staging.written import lock_entities, note_unsettled, written_since
 
 
 async def apply_page(
@@ -27,6 +27,7 @@ async def apply_page(
     `writes`: the newest write-through when the page was asked for (None: nothing is known of that): rows written
     through since are left out and asked for once more. Errors: PullOvertaken.
     """
+    await lock_entities(connection, [entity.name])
     newer = await written_since(connection, entity.name, writes or 0)
     if newer:
         page = await _without(connection, entity, page, newer)

@@ -14,6 +14,7 @@ from satchel.model.metadata import Entity
 from satchel.staging.head import read_scopes
 from satchel.staging.written import (
     asked_now,
+    lock_entities,
     note_unsettled,
     note_written,
     read_versions,
@@ -58,6 +59,7 @@ async def refresh_rows(work: OrganizationWork, entity: Entity, keys: Collection[
         asked_at = await asked_now(connection)
     page = await work.source.rows(entity, sorted(keys))
     async with work.staging.transaction() as connection:
+        await lock_entities(connection, [entity.name])
         await settle_rows(connection, entity.name, keys, asked_at)
         now = await read_versions(connection, entity, keys, is_locked=True)
         moved = [key for key in keys if before.get(key) != now.get(key)]

@@ -26,8 +26,9 @@ from satchel.model.metadata import Entity
 from satchel.model.same import same
 from satchel.model.writes import Execution, Played
 from satchel.staging.abilities import save_abilities
+from satchel.staging.head import read_scopes
 from satchel.staging.users import Users
-from satchel.staging.written import forget_old
+from satchel.staging.written import forget_old, noted_among
 
 SIDE_BY_SIDE = 16
 LOOK_SECONDS = 0.05
@@ -184,6 +185,15 @@ class _Play:
         return executed is not False
 
     async def _judge(self, *, is_past: bool = False) -> Judgement:
+        """Rows of which it is not known whether staging has their newest state are asked for first."""
+        rows = {(edit.entity, edit.key) for edit in self._set.edits}
+        async with self._work.staging.snapshot() as connection:
+            noted = await noted_among(connection, rows)
+            if not noted:
+                return await Judge(connection, self._users).judge(self._set, is_past=is_past)
+            known = (await read_scopes(connection)).maintained.entity_by_name
+        for name in noted.keys() & known.keys():
+            await refresh_rows(self._work, known[name], noted[name])
         async with self._work.staging.snapshot() as connection:
             return await Judge(connection, self._users).judge(self._set, is_past=is_past)
 

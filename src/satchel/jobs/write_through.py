@@ -15,13 +15,13 @@ from satchel.jobs.organization import OrganizationWork
 from satchel.journal.rows import key_json
 from satchel.journal.sets import JournaledSet, settle
 from satchel.model.changes import Page, Strategy, Watermark
-from satchel.model.conflict import known_after
+from satchel.model.conflict import Known, known_after
 from satchel.model.edits import Action, EditOutcome, Outcome, Verdict
 from satchel.model.ids import Key
 from satchel.model.metadata import Entity
 from satchel.staging.head import Head, read_head
 from satchel.staging.image import read_image
-from satchel.staging.written import note_unsettled, note_written, read_versions
+from satchel.staging.written import lock_entities, note_unsettled, note_written, read_versions
 
 log = structlog.get_logger()
 _VOID = Watermark(strategy=Strategy.FULL_COMPARE)
@@ -97,6 +97,7 @@ async def _settle(
     """None: somebody else settled it."""
     async with work.staging.transaction() as connection:
         writes = [each for each in edits if each.write_needed]
+        await lock_entities(connection, {each.edit.entity for each in writes})
         fresh = [each for each in writes if (each.edit.entity, each.edit.key) in told]
         fresh = [each for each in fresh if await _is_as_judged(connection, each)]
         await apply_pages(connection, _pages(fresh, told))
@@ -105,7 +106,12 @@ async def _settle(
                 await note_unsettled(connection, each.edit.entity, [each.edit.key])
         if fresh:
             await note_written(connection, [(each.edit.entity, each.edit.key) for each in fresh])
-        known = {f"{each.edit.entity} {key_json(each.edit.key)}": await _known(connection, each) for each in edits}
+        known = {
+            f"{each.edit.entity} {key_json(each.edit.key)}": (
+                _known_unstaged(each, told) if each in writes and each not in fresh else await _known(connection, each)
+            )
+            for each in edits
+        }
         is_settled = await settle(connection, journaled.number, outcome, known) is not None
         head = await read_head(connection)
     return head if is_settled else None
@@ -139,6 +145,20 @@ def _pages(edits: Sequence[JudgedEdit], told: dict[tuple[str, Key], bytes | None
         )
         pages.append((by_entity[name][0].entity, page))
     return pages
+
+
+def _known_unstaged(judged: JudgedEdit, told: Mapping[tuple[str, Key], bytes | None]) -> Known:
+    """What staging has may be another state: what counts is what the source told of the write."""
+    if judged.edit.action is Action.DELETE:
+        return known_after(judged.client, judged.edit, None, None, judged.known)
+    row = told.get((judged.edit.entity, judged.edit.key))
+    answer = msgspec.json.decode(row) if row is not None else {}
+    wire_names = {each.name: each.wire_name for each in judged.entity.attributes}
+    names = [each.name for each in judged.client.attributes]
+    seen = {name: answer[wire_names[name]] for name in names if wire_names.get(name) in answer}
+    theirs = judged.theirs.values if judged.theirs is not None and judged.theirs.is_live else None
+    after = {**(theirs or {}), **judged.edit.values, **seen}
+    return known_after(judged.client, judged.edit, theirs, after, judged.known)
 
 
 async def _known(connection: Connection, judged: JudgedEdit) -> Any:

@@ -1,7 +1,8 @@
 """Rows written through after an edit, and how they and pages of the source do not overwrite each other's newer state.
 
 A page that was asked for before a row was written through does not count for that row, and what was written does not
-count where a page changed the row since the edit was judged: such rows are noted, and asked for once more.
+count where a page changed the row since the edit was judged: such rows are noted, and asked for once more. Whoever
+compares and stages does both under the entity's lock, so that neither can slip between the other's two steps.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
+import msgspec
 from psycopg import sql
 
 from satchel.database.columns import key_columns, postgres_type, table, version
@@ -17,6 +19,19 @@ from satchel.model.ids import Key
 from satchel.model.metadata import Entity
 
 _KEEP_DAYS = 7
+_LOCKS = 7_240_003
+
+
+async def lock_entities(connection: Connection, entities: Collection[str]) -> None:
+    """Be the only one who stages rows of these entities until the end of the transaction.
+
+    Order: before any row and before the write lock; sorted, so that nobody waits in a circle.
+    """
+    await connection.execute(
+        "select pg_advisory_xact_lock(%s, place) from"
+        " (select distinct hashtext(name) as place from unnest(%s::text[]) as name order by 1) as places",
+        [_LOCKS, sorted(entities)],
+    )
 
 
 async def writes_now(connection: Connection) -> int:
@@ -62,10 +77,17 @@ async def unsettled(connection: Connection, entity: str | None = None, *, limit:
         " where %(entity)s::text is null or entity = %(entity)s limit %(n)s",
         {"entity": entity, "n": limit},
     )
-    found: dict[str, list[Key]] = {}
-    for name, key in await cursor.fetchall():
-        found.setdefault(name, []).append(tuple(key))
-    return found
+    return _by_entity(await cursor.fetchall())
+
+
+async def noted_among(connection: Connection, rows: Collection[tuple[str, Key]]) -> dict[str, list[Key]]:
+    """Those of these rows (entity, key) that are to be asked for once more, by entity."""
+    cursor = await connection.execute(
+        "select entity, key from satchel.unsettled_row where (entity, key) in (select r.entity, array("
+        "select jsonb_array_elements_text(r.key::jsonb)) from unnest(%s::text[], %s::text[]) as r (entity, key))",
+        [[entity for entity, _ in rows], [msgspec.json.encode(key).decode() for _, key in rows]],
+    )
+    return _by_entity(await cursor.fetchall())
 
 
 async def asked_now(connection: Connection) -> datetime:
@@ -117,6 +139,13 @@ async def read_versions(
         [part for key in keys for part in key],
     )
     return {tuple(key): version for key, version in await cursor.fetchall()}
+
+
+def _by_entity(rows: Collection[tuple[str, list[str]]]) -> dict[str, list[Key]]:
+    found: dict[str, list[Key]] = {}
+    for name, key in rows:
+        found.setdefault(name, []).append(tuple(key))
+    return found
 
 
 def _is_key(entity: Entity) -> sql.Composed:
