@@ -21,12 +21,11 @@ from tests.support.checker import differences
 from tests.support.edit_torment import Kind, Verdicts, Worker
 from tests.support.processes import Sandbox, Satchel, sandbox, satchel, wait_for
 
-pytestmark = [pytest.mark.kill, pytest.mark.timeout(600)]
-
 EDITS = int(os.environ.get("SATCHEL_TEST_EDITS", "200"))
 DEVICES = 3
 SEED = int(os.environ.get("SATCHEL_TEST_SEED", "20261124"))
 TEXT = "jobtitle"
+pytestmark = [pytest.mark.kill, pytest.mark.timeout(600 + EDITS)]
 CONTACTS = Kind("contact", needed="lastname", attributes=(TEXT,))
 
 
@@ -112,13 +111,17 @@ def test_every_edit_is_executed_once_or_comes_home(tmp_path: Path) -> None:
                     if r.random() < 0.2:
                         worker.undo_one(device, r, verdicts)
                 others_change(source, r, shared)
+                if r.random() < 0.3:
+                    worker.edit_and_die(r, shared, serial)
+                if r.random() < 0.4:
+                    worker.sync_and_die(r)
                 if r.random() < 0.7:
                     worker.settle_all(verdicts)
         finally:
             stop.set()
             trouble.join()
         for worker in workers:
-            wait_for(partial(worker.settle_all, verdicts), "all edits to come home", seconds=120)
+            wait_for(partial(worker.settle_all, verdicts), "all edits to come home", seconds=120 + EDITS / 10)
         check(source, user, workers, verdicts)
         for worker in workers:
             with worker.open() as device:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,7 +12,10 @@ from pathlib import Path
 
 from satchel.device import Device, DeviceKey, PendingSet, SetState
 from satchel.errors import EditInvalid, SatchelError
+from satchel.model.edits import Edit
 
+ROOT = Path(__file__).parents[2]
+EDITING = "tests.support.edit_endlessly"
 UNCERTAIN = "satchel/uncertain"
 """The code of an outcome where nobody knows whether the source executed it."""
 
@@ -109,6 +114,30 @@ class Worker:
             return  # later sets stand on it
         verdicts.discarded.add(gone.id)
 
+    def edit_and_die(self, r: random.Random, shared: list[str], serial: int) -> None:
+        """A process edits row after row and is killed; what its outbox then holds is what it did."""
+        words = [self.kind.entity, self.kind.attributes[0], str(serial), *r.sample(shared, 5)]
+        self._kill_later([EDITING, str(self.folder), str(self.key_file), *words], r.uniform(0.5, 1.2))
+        with self.open() as device:
+            for pending in device.pending():
+                if pending.id not in self.wishes:
+                    self.wishes[pending.id] = [_wish(edit) for edit in pending.edits]
+
+    def sync_and_die(self, r: random.Random) -> None:
+        """A process syncs and is killed."""
+        where = ["--folder", str(self.folder), "--key-file", str(self.key_file)]
+        self._kill_later(["satchel", "device", "sync", *where], r.uniform(0.4, 1.5))
+
+    def _kill_later(self, module: list[str], seconds: float) -> None:
+        child = subprocess.Popen(
+            [sys.executable, "-m", *module], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT
+        )
+        try:
+            child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
     def settle_all(self, verdicts: Verdicts) -> bool:
         """Sync; note what came home with a verdict and let go of it; True where nothing is on its way."""
         with self.open() as device:
@@ -122,3 +151,9 @@ class Worker:
                     for number in device.discard(pending.number, with_dependents=True):
                         verdicts.decided.setdefault(found[number].id, found[number])
             return not device.pending()
+
+
+def _wish(edit: Edit) -> Wish:
+    """An update by `edit_endlessly`: it sets one attribute."""
+    (attribute,) = edit.values
+    return Wish(edit.key[0], edit.action.value, attribute, str(edit.values[attribute]))
