@@ -113,7 +113,7 @@ class Changes:
                 action=change.action,
                 values=change.values,
                 base=change.base,
-                after=self._before(row),
+                after=outbox.last_in_effect(self._connection, row),
             )
             for row, change in self._changes.items()
         )
@@ -142,11 +142,6 @@ class Changes:
             [*(values[name] for name in entity.key), entity.name],
         )
         return bool(found.fetchall())
-
-    def _before(self, row: RowKey) -> str | None:
-        """The last set that changes the row and is not settled."""
-        pending = [each for each in outbox.of_row(self._connection, row) if each.state.is_in_effect]
-        return pending[-1].id if pending else None
 
     def _entity(self, name: str) -> ClientEntity:
         found = self._model.entity_by_name.get(name)
@@ -235,7 +230,7 @@ class Changes:
     def _base(self, kind: ClientEntity, row: RowKey, current: dict[str, Any]) -> dict[str, Any] | None:
         """The row as the server told it; None where it was made here and the server has not told it yet."""
         image = read_image(self._connection, row)
-        if image is not None or outbox.of_row(self._connection, row):
+        if image is not None or outbox.has_row(self._connection, row):
             return image
         write_image(self._connection, row, current)
         if not self._was_seen(kind, row):

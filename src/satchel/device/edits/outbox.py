@@ -173,6 +173,21 @@ def of_row(connection: apsw.Connection, row: RowKey) -> list[PendingSet]:
     return list(_sets(connection, condition, row))
 
 
+def has_row(connection: apsw.Connection, row: RowKey) -> bool:
+    """A set changes the row."""
+    return bool(connection.execute("select 1 from _satchel_edit where entity = ? and key = ? limit 1", row).fetchall())
+
+
+def last_in_effect(connection: apsw.Connection, row: RowKey) -> str | None:
+    """The id of the last set that changes the row, of those that the rows on this device show."""
+    found = connection.execute(
+        "select s.id from _satchel_edit e join _satchel_set s on s.number = e.set_number"
+        " where e.entity = ? and e.key = ? and s.state in ('waiting', 'sent') order by e.set_number desc limit 1",
+        row,
+    ).fetchall()
+    return str(found[0][0]) if found else None
+
+
 def strip(connection: apsw.Connection) -> None:
     """Keep nothing of rows but what the user entered, and what stood there before."""
     connection.execute("delete from _satchel_image")
