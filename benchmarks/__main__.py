@@ -24,6 +24,7 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.edits import edit_figures
 from benchmarks.scopes import scope_figures
 from satchel.device import Device, DeviceKey
 from tests.support.processes import Sandbox, Satchel, sandbox, satchel
@@ -186,6 +187,8 @@ def measure(folder: Path, contacts: int) -> list[Figure]:
                 found.append(figure("limit: executemany from memory", executemany(device, folder), "rows/s"))
             device.close()
         found += changes(source, running, user, folder)
+        console.print("editing ...")
+        found += edit_figures(running, user, folder)
         device_peak = device_peak_megabytes(running, user, folder / "third")
         peaks.stop()
         found += [figure(f"peak memory: {name}", value, "MB") for name, value in sorted(peaks.megabytes.items())]
