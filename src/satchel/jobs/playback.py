@@ -7,9 +7,10 @@ moment this is killed at, the journal says what may have been executed, and the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 import structlog
 
@@ -17,10 +18,11 @@ from satchel.errors import RetryLater, SatchelError, SourceBusy, SourceMisconfig
 from satchel.jobs.ask_again import ask_again, refresh_rows
 from satchel.jobs.judge import Judge, JudgedEdit, Judgement, outcome_of
 from satchel.jobs.organization import OrganizationWork
-from satchel.jobs.write_through import settle_executed, settle_judged
+from satchel.jobs.settler import Settler
+from satchel.jobs.write_through import Settlement, executed
 from satchel.journal.lock import end_playing, try_playing
 from satchel.journal.sets import Attempt, JournaledSet, drop_settled, mark_sending, playable, wait
-from satchel.model.edits import Action, EditOutcome, Reason, Verdict
+from satchel.model.edits import Action, EditOutcome, Outcome, Reason, Verdict
 from satchel.model.ids import Key
 from satchel.model.metadata import Entity
 from satchel.model.same import same
@@ -63,6 +65,7 @@ class _Player:
     def __init__(self, work: OrganizationWork) -> None:
         self._work = work
         self._users = Users()
+        self._settler = Settler(work)
         self._tasks: dict[int, asyncio.Task[bool]] = {}
         self._settled = 0
 
@@ -74,6 +77,7 @@ class _Player:
             for task in self._tasks.values():
                 task.cancel()
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            await self._settler.close()
         return self._settled
 
     async def _begin_more(self) -> bool:
@@ -83,7 +87,7 @@ class _Player:
         async with self._work.staging.connection() as connection:
             sets = await playable(connection, under_way=self._tasks, limit=room)
         for journaled in sets:
-            play = _Play(self._work, self._users, journaled)
+            play = _Play(self._work, self._users, self._settler, journaled)
             self._tasks[journaled.number] = asyncio.create_task(play.run())
         return bool(sets)
 
@@ -110,9 +114,10 @@ class Evidence(StrEnum):
 class _Play:
     """One edit set on its way to a verdict."""
 
-    def __init__(self, work: OrganizationWork, users: Users, journaled: JournaledSet) -> None:
+    def __init__(self, work: OrganizationWork, users: Users, settler: Settler, journaled: JournaledSet) -> None:
         self._work = work
         self._users = users
+        self._settler = settler
         self._set = journaled
         self._is_unknown = journaled.attempt is not None
         """The source may have executed it."""
@@ -139,10 +144,10 @@ class _Play:
             judgement = await self._judge()
         for _ in range(_ROUNDS):
             if judgement.outcome is not None:
-                await settle_judged(self._work, self._set, judgement.outcome, judgement.carried)
+                await self._settle(judgement.outcome, judgement.carried)
                 return True
             if not judgement.writes:
-                await settle_executed(self._work, self._set, judgement.edits, ())
+                await self._settle_executed(judgement.edits)
                 return True
             sent = judgement
             etags = {each.edit.id: each.write.etag for each in sent.writes}
@@ -150,7 +155,7 @@ class _Play:
             if played is None:
                 return False  # taken up again meanwhile
             if played.execution is Execution.DONE:
-                await settle_executed(self._work, self._set, sent.edits, played.rows)
+                await self._settle_executed(sent.edits, played.rows)
                 return True
             self._is_unknown = False
             if played.execution is Execution.REFUSED:
@@ -179,7 +184,7 @@ class _Play:
         if executed is None:
             await self._settle_uncertain(judgement)
         elif executed:
-            await settle_executed(self._work, self._set, [each.done() for each in judgement.edits], ())
+            await self._settle_executed([each.done() for each in judgement.edits])
         else:
             self._is_unknown = False
         return executed is not False
@@ -219,7 +224,13 @@ class _Play:
             code=played.code or str(played.status),
             message=played.message or f"The source refused it (status {played.status}).",
         )
-        await settle_judged(self._work, self._set, outcome_of(self._set, Verdict.REJECTED, [told]))
+        await self._settle(outcome_of(self._set, Verdict.REJECTED, [told]))
+
+    async def _settle_executed(self, edits: Sequence[JudgedEdit], rows: Sequence[bytes | None] = ()) -> None:
+        await self._settler.settle(await executed(self._work, self._set, edits, rows))
+
+    async def _settle(self, outcome: Outcome, known: Mapping[str, Any] | None = None) -> None:
+        await self._settler.settle(Settlement(journaled=self._set, outcome=outcome, known=known))
 
     async def _refresh(self, edits: Sequence[JudgedEdit]) -> None:
         by_entity: dict[str, tuple[Entity, list[Key]]] = {}
@@ -273,7 +284,7 @@ class _Play:
             )
             for each in judgement.edits
         ]
-        await settle_judged(self._work, self._set, outcome_of(self._set, Verdict.CONFLICT, told))
+        await self._settle(outcome_of(self._set, Verdict.CONFLICT, told))
 
     async def _wait(self, error: SatchelError) -> None:
         wished = error.wait_seconds if isinstance(error, RetryLater) else 0.0

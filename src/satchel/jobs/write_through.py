@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import structlog
 
 from satchel.database.pool import Connection
+from satchel.errors import PullOvertaken
 from satchel.jobs.apply import apply_pages
 from satchel.jobs.judge import JudgedEdit, outcome_of
 from satchel.jobs.organization import OrganizationWork
@@ -19,7 +20,7 @@ from satchel.model.conflict import Known, known_after
 from satchel.model.edits import Action, EditOutcome, Outcome, Verdict
 from satchel.model.ids import Key
 from satchel.model.metadata import Entity
-from satchel.staging.head import Head, read_head
+from satchel.staging.head import read_head
 from satchel.staging.image import read_image
 from satchel.staging.written import lock_entities, note_unsettled, note_written, read_versions
 
@@ -27,46 +28,59 @@ log = structlog.get_logger()
 _VOID = Watermark(strategy=Strategy.FULL_COMPARE)
 
 
-async def settle_executed(
-    work: OrganizationWork, journaled: JournaledSet, edits: Sequence[JudgedEdit], rows: Sequence[bytes | None]
-) -> None:
-    """The source has executed the set. `rows`: for each write, the row as it has it now; None: it did not tell.
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a set, on its way into the journal and staging."""
 
-    Order: rows, ops, verdict and head in one transaction. Errors: RetryLater; the journal still says "sending" then,
-    and it is found out later that it was executed.
-    """
+    journaled: JournaledSet
+    outcome: Outcome
+    known: Mapping[str, Any] | None = None
+    """Not executed: what the device may take for granted all the same."""
+    edits: Sequence[JudgedEdit] = ()
+    """Executed."""
+    told: Mapping[tuple[str, Key], bytes | None] = {}
+    """Executed: the rows as the source has them now; missing: not known."""
+
+    @property
+    def writes(self) -> list[JudgedEdit]:
+        """What the source was asked for."""
+        return [each for each in self.edits if each.write_needed]
+
+
+async def executed(
+    work: OrganizationWork, journaled: JournaledSet, edits: Sequence[JudgedEdit], rows: Sequence[bytes | None]
+) -> Settlement:
+    """The source has executed the set. `rows`: for each write, the row as it has it now; None: it did not tell, and is
+    asked. Errors: RetryLater; the journal still says "sending" then, and it is found out later that it was executed."""
     is_merged = any(each.decision.is_merged for each in edits)
     verdict = Verdict.MERGED if is_merged else Verdict.ACCEPTED
     outcomes = [EditOutcome(id=each.edit.id, verdict=Verdict.MERGED) for each in edits if each.decision.is_merged]
-    outcome = outcome_of(journaled, verdict, outcomes)
     told = await _complete(work, [each for each in edits if each.write_needed], rows)
-    head = await _settle(work, journaled, edits, told, outcome)
-    await _tell(work, journaled, outcome, head)
+    return Settlement(journaled=journaled, outcome=outcome_of(journaled, verdict, outcomes), edits=edits, told=told)
 
 
-async def settle_judged(
-    work: OrganizationWork, journaled: JournaledSet, outcome: Outcome, known: Mapping[str, Any] | None = None
-) -> None:
-    """A verdict without execution. `known`: what the device may take for granted all the same."""
+async def settle_all(work: OrganizationWork, settlements: Sequence[Settlement]) -> None:
+    """Settle sets that share no row.
+
+    Order: rows, ops, verdicts and head in one transaction. A set that somebody else settled stays as it is.
+    """
     async with work.staging.transaction() as connection:
-        is_settled = await settle(connection, journaled.number, outcome, known) is not None
+        writes = [each for settlement in settlements for each in settlement.writes]
+        told = {row: answer for settlement in settlements for row, answer in settlement.told.items()}
+        fresh = await _stage(connection, writes, told)
+        settled = [each for each in settlements if await _settle(connection, each, fresh)]
         head = await read_head(connection)
-    await _tell(work, journaled, outcome, head if is_settled else None)
-
-
-async def _tell(work: OrganizationWork, journaled: JournaledSet, outcome: Outcome, head: Head | None) -> None:
-    if head is None:
-        return
-    reasons = [f"{each.reason}" for each in outcome.edits if each.reason]
-    log.info(
-        "edit set settled",
-        organization=work.organization.name,
-        edit_set=journaled.id,
-        user=journaled.user_id,
-        verdict=outcome.verdict,
-        reason=reasons[0] if reasons else None,
-    )
-    await work.notify(head)
+    for each in settled:
+        reasons = [f"{edit.reason}" for edit in each.outcome.edits if edit.reason]
+        log.info(
+            "edit set settled",
+            organization=work.organization.name,
+            edit_set=each.journaled.id,
+            user=each.journaled.user_id,
+            verdict=each.outcome.verdict,
+            reason=reasons[0] if reasons else None,
+        )
+    if settled:
+        await work.notify(head)
 
 
 async def _complete(
@@ -87,63 +101,76 @@ async def _complete(
     return told
 
 
-async def _settle(
-    work: OrganizationWork,
-    journaled: JournaledSet,
-    edits: Sequence[JudgedEdit],
-    told: dict[tuple[str, Key], bytes | None],
-    outcome: Outcome,
-) -> Head | None:
-    """None: somebody else settled it."""
-    async with work.staging.transaction() as connection:
-        writes = [each for each in edits if each.write_needed]
-        await lock_entities(connection, {each.edit.entity for each in writes})
-        fresh = [each for each in writes if (each.edit.entity, each.edit.key) in told]
-        fresh = [each for each in fresh if await _is_as_judged(connection, each)]
-        await apply_pages(connection, _pages(fresh, told))
-        for each in writes:
-            if each not in fresh:
-                await note_unsettled(connection, each.edit.entity, [each.edit.key])
-        if fresh:
-            await note_written(connection, [(each.edit.entity, each.edit.key) for each in fresh])
+async def _stage(
+    connection: Connection, writes: Sequence[JudgedEdit], told: Mapping[tuple[str, Key], bytes | None]
+) -> set[tuple[str, Key]]:
+    """Stage what the source told of the writes; returns the rows of which it was the newest word."""
+    if not writes:
+        return set()
+    await lock_entities(connection, {each.edit.entity for each in writes})
+    known = [each for each in writes if (each.edit.entity, each.edit.key) in told]
+    fresh = await _as_judged(connection, known)
+    await apply_pages(connection, _pages(fresh, told))
+    rows = {(each.edit.entity, each.edit.key) for each in fresh}
+    for each in writes:
+        if (each.edit.entity, each.edit.key) not in rows:
+            await note_unsettled(connection, each.edit.entity, [each.edit.key])
+    if rows:
+        await note_written(connection, sorted(rows))
+    return rows
+
+
+async def _settle(connection: Connection, settlement: Settlement, fresh: Collection[tuple[str, Key]]) -> bool:
+    """False: somebody else settled it."""
+    known = settlement.known
+    if settlement.edits:
         known = {
             f"{each.edit.entity} {key_json(each.edit.key)}": (
-                _known_unstaged(each, told) if each in writes and each not in fresh else await _known(connection, each)
+                await _known(connection, each)
+                if not each.write_needed or (each.edit.entity, each.edit.key) in fresh
+                else _known_unstaged(each, settlement.told)
             )
-            for each in edits
+            for each in settlement.edits
         }
-        is_settled = await settle(connection, journaled.number, outcome, known) is not None
-        head = await read_head(connection)
-    return head if is_settled else None
+    return await settle(connection, settlement.journaled.number, settlement.outcome, known) is not None
 
 
-async def _is_as_judged(connection: Connection, judged: JudgedEdit) -> bool:
-    """Nobody staged another state of the row since it was judged."""
-    key = judged.edit.key
-    now = (await read_versions(connection, judged.entity, [key], is_locked=True)).get(key)
-    theirs = judged.theirs
-    if theirs is None or not theirs.is_live:
-        return now is None
-    return now == theirs.version
+async def _as_judged(connection: Connection, edits: Sequence[JudgedEdit]) -> list[JudgedEdit]:
+    """Those of whose rows nobody staged another state since they were judged. Errors: PullOvertaken."""
+    found = []
+    for name, group in _by_entity(edits).items():
+        entity = group[0].entity
+        if any(each.entity != entity for each in group):
+            raise PullOvertaken(entity=name)
+        versions = await read_versions(connection, entity, [each.edit.key for each in group], is_locked=True)
+        for each in group:
+            theirs = each.theirs
+            if versions.get(each.edit.key) == (theirs.version if theirs is not None and theirs.is_live else None):
+                found.append(each)
+    return found
 
 
-def _pages(edits: Sequence[JudgedEdit], told: dict[tuple[str, Key], bytes | None]) -> list[tuple[Entity, Page]]:
-    by_entity: dict[str, list[JudgedEdit]] = {}
-    for judged in edits:
-        by_entity.setdefault(judged.edit.entity, []).append(judged)
+def _by_entity(edits: Sequence[JudgedEdit]) -> dict[str, list[JudgedEdit]]:
+    """Sorted, as rows are locked in that order."""
+    found: dict[str, list[JudgedEdit]] = {}
+    for each in sorted(edits, key=lambda each: (each.edit.entity, each.edit.key)):
+        found.setdefault(each.edit.entity, []).append(each)
+    return found
+
+
+def _pages(edits: Sequence[JudgedEdit], told: Mapping[tuple[str, Key], bytes | None]) -> list[tuple[Entity, Page]]:
     pages = []
-    for name in sorted(by_entity):
-        rows = [told[name, each.edit.key] for each in by_entity[name]]
+    for name, group in _by_entity(edits).items():
+        rows = [told[name, each.edit.key] for each in group]
         there = [row for row in rows if row is not None]
-        removed = tuple(e.edit.key for e, row in zip(by_entity[name], rows, strict=True) if row is None)
         page = Page(
             rows=b"[" + b",".join(there) + b"]",
             row_count=len(there),
-            removed=removed,
+            removed=tuple(each.edit.key for each, row in zip(group, rows, strict=True) if row is None),
             watermark=_VOID,
             is_last=True,
         )
-        pages.append((by_entity[name][0].entity, page))
+        pages.append((group[0].entity, page))
     return pages
 
 
