@@ -52,6 +52,7 @@ class Source(Memory):
         """How the next requests for a set end; ok where nothing is said."""
         self.lost: set[str] = set()
         """Sets of which an answer was lost since the last verdict."""
+        self.ever_lost: set[str] = set()
         self.refused: set[str] = set()
 
     async def play(self, writes: Any, user_id: Any, request_id: str) -> Played:
@@ -64,6 +65,7 @@ class Source(Memory):
             return Played(execution=execution, status=412, code="0x1", message="a plug-in says no")
         if mood in LOSSES:
             self.lost.add(request_id)
+            self.ever_lost.add(request_id)
         self.modes = [mood]
         self.ledger.author = request_id
         self.ledger.writing = {w.key[0]: frozenset(w.values if w.action == "update" else ATTRIBUTES) for w in writes}
@@ -564,7 +566,7 @@ class Check:
         self.is_lost = set_id in history.source.lost
         own = {i for (i, _), made in history.sets.items() if made.phone is self.made.phone}
         undone = {i for i in own if history.fates[i].is_undone or history.fates[i].is_uncertain}
-        self.reader = Reader(self.made.phone.user, own - {set_id}, undone)
+        self.reader = Reader(self.made.phone.user, own - {set_id}, undone, history.source.ever_lost)
         self.writes = {
             wish.key: history.ledger.written_by(set_id, wish.key, history.last_verdict.get(set_id, 0))
             for wish in self.made.wishes
@@ -597,8 +599,7 @@ class Check:
         for wish in self.made.wishes:
             places = self.writes[wish.key]
             if not places:
-                said = {each.course for each in self._opinions(wish)}
-                assert Course.NOTHING in said, f"{verdict} without a write: {self._all_opinions()}"
+                self._agree(wish, verdict)
                 continue
             assert len(places) == 1 or self._came_back(wish, places), f"executed {len(places)} times"
             said = {each.course for each in self._opinions_at(wish, places[-1] - 1)}
@@ -606,6 +607,13 @@ class Check:
             is_merged.add(Course.MERGE in said if len(said & {Course.WRITE, Course.MERGE}) == 1 else None)
         if not self.is_lost and None not in is_merged:
             assert (verdict == "merged") is (True in is_merged), f"{verdict}: {self._all_opinions()}"
+
+    def _agree(self, wish: Wish, verdict: str) -> None:
+        """Nothing was written, so the row was as it was to be."""
+        courses = {at: {each.course for each in self._opinions_at(wish, at)} for at in self._places(wish)}
+        places = [at for at, said in courses.items() if Course.NOTHING in said]
+        assert places, f"{verdict} without a write: {self._all_opinions()}"
+        self.history.ledger.past[wish.key][places[0]].agreed[self.set_id] = wish.values
 
     def _came_back(self, wish: Wish, places: list[int]) -> bool:
         """A row that was made, whose answer was lost, and that others deleted, may be made once more."""
@@ -625,9 +633,10 @@ class Check:
 
     def _opinions(self, wish: Wish) -> set[Opinion]:
         """As of any state of the row between what stood in staging and what stands at the source."""
-        last = len(self.history.ledger.past.get(wish.key, ()))
-        first = self.before.get(wish.key, -1)
-        return {each for at in range(first, last) for each in self._opinions_at(wish, at)}
+        return {each for at in self._places(wish) for each in self._opinions_at(wish, at)}
+
+    def _places(self, wish: Wish) -> range:
+        return range(self.before.get(wish.key, -1), len(self.history.ledger.past.get(wish.key, ())))
 
     def _opinions_at(self, wish: Wish, at: int) -> set[Opinion]:
         past = self.history.ledger.past.get(wish.key, [])

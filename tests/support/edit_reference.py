@@ -4,7 +4,7 @@ what a person would say of an edit made on one of these states. It knows nothing
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -25,6 +25,8 @@ class State:
     written: frozenset[str]
     """What the author wanted written."""
     serial: int
+    agreed: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What edit sets, by id, wanted and found so already."""
 
 
 class Ledger(dict[tuple[str, tuple[str, ...]], Row]):
@@ -112,11 +114,14 @@ class Reader:
     own: Collection[str]
     undone: Collection[str]
     """Those of the own sets that the user let go of although they were executed: own or not, both is right."""
+    blurred: Collection[str] = ()
+    """Sets of which an answer was lost: that the source put another stamp there may have been their doing or not."""
 
     def opinions(self, rules: Rules, wish: Wish, past: Sequence[State], at: int) -> set[Opinion]:
         """What may be said of an edit where the row is in its state number `at` (-1: there is none yet)."""
         strict = replace(self, own=[each for each in self.own if each not in self.undone])
-        return {each._opinion(rules, wish, past, at) for each in (self, strict)}
+        clear = (replace(self, blurred=()), replace(strict, blurred=()))
+        return {each._opinion(rules, wish, past, at) for each in (self, strict, *clear)}
 
     def _opinion(self, rules: Rules, wish: Wish, past: Sequence[State], at: int) -> Opinion:
         row = past[at].row if at >= 0 else None
@@ -143,8 +148,11 @@ class Reader:
         for state in since:
             if state.author in self.own and state.row:
                 expected.update({name: state.row[name] for name in state.written})
+            for values in (state.agreed[each] for each in state.agreed if each in self.own):
+                expected.update(values)
         changed = {name for name in ATTRIBUTES if now[name] != expected.get(name)}
-        if rules.shows_stamp and any(state.author not in self.own for state in since):
+        surely_own = {*self.own} - {*self.blurred}
+        if rules.shows_stamp and any(state.author not in surely_own for state in since):
             changed.add(STAMP)
         return changed
 
