@@ -1,5 +1,5 @@
-"""What becomes of edits, after random histories: two devices edit, undo, sync and lose answers while others change rows at
-the source, pages come late and the source fails. A simple reference says of each verdict whether it may be so."""
+"""What becomes of edits, after random histories: two devices edit, undo, sync and lose answers while others change rows
+at the source, pages come late and the source fails. A simple reference says of each verdict whether it may be so."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import random
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from satchel.jobs.apply import apply_page
 from satchel.jobs.ask_again import ask_again
 from satchel.jobs.playback import playback
 from satchel.model.changes import Page
+from satchel.model.edits import Edit
 from satchel.model.writes import Execution, Played
 from satchel.staging.head import read_scopes
 from satchel.staging.written import unsettled, writes_now
@@ -38,6 +39,9 @@ POLICIES = ("merge", "server", "device", "ask")
 OTHER_USER = "00000000-0000-4000-8000-0000000000ab"
 NOBODY = "00000000-0000-4000-8000-0000000000ff"
 UNCERTAIN = "satchel/uncertain"
+UNDOES_BETWEEN = False
+"""Undo also a set that is not judged yet and has later sets on its rows. Not done: what the device's edits before it
+made of the rows is then taken for others' change, as the later sets name the one that is gone as what went before."""
 LOSSES = ("lost_before", "lost_after")
 
 
@@ -47,12 +51,13 @@ class Source(Memory):
     def __init__(self) -> None:
         super().__init__()
         self.ledger = Ledger()
-        self.data = self.ledger  # type: ignore[assignment]
+        self.data = self.ledger
         self.moods: dict[str, list[str]] = {}
         """How the next requests for a set end; ok where nothing is said."""
         self.lost: set[str] = set()
         """Sets of which an answer was lost since the last verdict."""
         self.ever_lost: set[str] = set()
+        self._hook: Any = None
         self.refused: set[str] = set()
 
     async def play(self, writes: Any, user_id: Any, request_id: str) -> Played:
@@ -278,16 +283,22 @@ class History:
                 else:
                     changes.delete("contact", key)
 
+        before = [each for each in phone.pending() if each.state.is_in_effect]
         made = phone.edit(change)
         if made is not None:
-            self.register(phone, made, [self.wish(phone, edit) for edit in made.edits])
+            self.register(phone, made, [self.wish(phone, edit, before) for edit in made.edits])
 
-    def wish(self, phone: Phone, edit: Any) -> Wish:
+    def wish(self, phone: Phone, edit: Edit, before: list[PendingSet]) -> Wish:
         key = edit.key[0]
+        covered_by = frozenset(each.id for each in before if key in [e.key[0] for e in each.edits])
         told = phone.told.get(key)
         assert edit.base == (None if edit.action == "create" else told), (edit.base, told)
         seen = self.seen[phone.name][key] if told is not None and edit.action != "create" else None
-        return Wish(key, edit.action.value, edit.values, seen)
+        chain = covered_by.union(*(wish.chain for each in before for wish in self.wishes_of(each) if wish.key == key))
+        return Wish(key, edit.action.value, edit.values, seen, covered_by, chain)
+
+    def wishes_of(self, pending: PendingSet) -> list[Wish]:
+        return self.sets[pending.id, pending.version].wishes
 
     def register(self, phone: Phone, made: PendingSet, wishes: list[Wish], *, is_anew: bool = False) -> None:
         label = f"{phone.name}{made.number}.{made.version}{' anew' if is_anew else ''}"
@@ -298,7 +309,7 @@ class History:
 
     def discard(self, phone: Phone, number: int, *, with_dependents: bool) -> None:
         before = {each.number: each for each in phone.pending()}
-        if number not in before:
+        if number not in before or (not UNDOES_BETWEEN and _stands_between(before[number], before.values())):
             return
         try:
             gone = phone.discard(number, with_dependents=with_dependents)
@@ -317,7 +328,8 @@ class History:
         pending = r.choice(home)
         way = r.choice(["discard", "retry", "resolve"])
         if way == "discard":
-            return self.discard(phone, pending.number, with_dependents=r.random() < 0.5)
+            self.discard(phone, pending.number, with_dependents=r.random() < 0.5)
+            return
         choices = None
         if way == "resolve":
             outcomes = pending.outcome.edits if pending.outcome else ()
@@ -328,9 +340,8 @@ class History:
         taken = phone.take_up(pending.number, choices)
         if taken is None:
             self.fates[pending.id].is_undone = True
-            return None
+            return
         self.register(phone, taken, self.wishes_anew(phone, pending, taken), is_anew=taken.id != pending.id)
-        return None
 
     def wishes_anew(self, phone: Phone, before: PendingSet, taken: PendingSet) -> list[Wish]:
         """What the edits of a set that was taken up stand on."""
@@ -339,13 +350,13 @@ class History:
         found = []
         for edit in taken.edits:
             key = edit.key[0]
-            seen = old[key].seen
+            wish = replace(old[key], action=edit.action.value, values=edit.values)
             if edit.base is not None and edit.base != bases[key]:
                 past = self.ledger.past[key]
                 same = [i for i, s in enumerate(past) if s.row and {n: s.row[n] for n in self.columns} == edit.base]
-                seen = same[-1]
+                wish = replace(wish, seen=same[-1], covered_by=frozenset(), chain=frozenset())
             is_blind = edit.base is None and edit.after is None and edit.action != "create"
-            found.append(Wish(key, edit.action.value, edit.values, seen, is_blind))
+            found.append(replace(wish, is_blind=is_blind))
         return found
 
     async def download(self, phone: Phone, cut: int | None = None) -> None:
@@ -362,7 +373,7 @@ class History:
 
     async def staged_places(self) -> dict[str, int]:
         """The state of each row that stands in staging."""
-        rows = await self.database.fetch('select id::text, unit::text, _live from staging.contact')
+        rows = await self.database.fetch("select id::text, unit::text, _live from staging.contact")
         return {
             key: self.ledger.place(key, stamp) if is_live else len(self.ledger.past[key]) - 1
             for key, stamp, is_live in rows
@@ -385,7 +396,8 @@ class History:
         for each in due:
             self.source.moods[each] = self.moods()
         if self.r.random() < 0.5:
-            return await self.play_all()
+            await self.play_all()
+            return
         one = self.r.choice(due)
         if self.r.random() < 0.5:
             self.source.after_play = lambda: self.meanwhile(one)
@@ -478,7 +490,7 @@ class History:
         """Everything is equal everywhere, and each set has come to one end."""
         async with self.database.connection() as connection:
             assert not await unsettled(connection)
-        rows = await self.database.fetch('select row_to_json(t) from staging.contact t where _live')
+        rows = await self.database.fetch("select row_to_json(t) from staging.contact t where _live")
         staged = {row["id"]: {name: row[name] for name in ("id", *ATTRIBUTES, STAMP)} for (row,) in rows}
         there = {key: past[-1].row for key, past in self.ledger.past.items() if past[-1].row}
         assert staged == there, "staging and source"
@@ -566,7 +578,9 @@ class Check:
         self.is_lost = set_id in history.source.lost
         own = {i for (i, _), made in history.sets.items() if made.phone is self.made.phone}
         undone = {i for i in own if history.fates[i].is_undone or history.fates[i].is_uncertain}
-        self.reader = Reader(self.made.phone.user, own - {set_id}, undone, history.source.ever_lost)
+        # Where the stamp is shown, a set that follows a merged one may meet what it was told already as others' change.
+        blurred = history.source.ever_lost | {i for i in own if "merged" in [v for _, v in history.fates[i].verdicts]}
+        self.reader = Reader(self.made.phone.user, own - {set_id}, undone, blurred)
         self.writes = {
             wish.key: history.ledger.written_by(set_id, wish.key, history.last_verdict.get(set_id, 0))
             for wish in self.made.wishes
@@ -647,6 +661,14 @@ class Check:
         for wish in self.made.wishes:
             said[self.history.row_name(wish.key)] = sorted(f"{each}" for each in self._opinions(wish))
         return said
+
+
+def _stands_between(pending: PendingSet, others: Iterable[PendingSet]) -> bool:
+    """It is not judged, and later sets change its rows."""
+    if not pending.state.is_in_effect and pending.state is not SetState.QUARANTINED:
+        return False
+    rows = {edit.key for edit in pending.edits}
+    return any(each.number > pending.number and rows & {edit.key for edit in each.edits} for each in others)
 
 
 def _short(outcome: str) -> str:

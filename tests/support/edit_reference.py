@@ -1,5 +1,5 @@
-"""What is to become of an edit, in the plainest words: a row's whole past at the source, who wrote each state of it, and
-what a person would say of an edit made on one of these states. It knows nothing of how Satchel finds this out."""
+"""What is to become of an edit, in the plainest words: a row's whole past at the source, who wrote each state, and what
+a person would say of an edit made on one of these states. It knows nothing of how Satchel finds this out."""
 
 from __future__ import annotations
 
@@ -72,6 +72,10 @@ class Wish:
     values: Mapping[str, Any]
     seen: int | None
     """The state of the row that the device had been told; None: the row was made there and was not told yet."""
+    covered_by: frozenset[str] = frozenset()
+    """Sets of its own device that were pending then: the user saw what they set, not what the device was told below."""
+    chain: frozenset[str] = frozenset()
+    """Those, what covered their own rows when they were made, and so on."""
     is_blind: bool = False
     """Nobody knows any more what it was made on."""
 
@@ -115,10 +119,17 @@ class Reader:
     undone: Collection[str]
     """Those of the own sets that the user let go of although they were executed: own or not, both is right."""
     blurred: Collection[str] = ()
-    """Sets of which an answer was lost: that the source put another stamp there may have been their doing or not."""
+    """Own sets of which an answer was lost, and merged ones: whether the stamp that the source put there is their doing
+    is not known for sure, or not remembered."""
 
     def opinions(self, rules: Rules, wish: Wish, past: Sequence[State], at: int) -> set[Opinion]:
         """What may be said of an edit where the row is in its state number `at` (-1: there is none yet)."""
+        # Satchel holds on to what a chain of pending sets once set, although the user may have been told of others'
+        # change between two of them: it asks where it need not. That is borne here.
+        chained = replace(wish, covered_by=wish.chain)
+        return self._opinions(rules, wish, past, at) | self._opinions(rules, chained, past, at)
+
+    def _opinions(self, rules: Rules, wish: Wish, past: Sequence[State], at: int) -> set[Opinion]:
         strict = replace(self, own=[each for each in self.own if each not in self.undone])
         clear = (replace(self, blurred=()), replace(strict, blurred=()))
         return {each._opinion(rules, wish, past, at) for each in (self, strict, *clear)}
@@ -144,17 +155,25 @@ class Reader:
             return set(now)
         told = past[wish.seen].row if wish.seen is not None else None
         expected = dict(told or {})
-        since = past[wish.seen + 1 if wish.seen is not None else 0 : at + 1]
+        begin = wish.seen + 1 if wish.seen is not None else 0
+        for state in past[:begin]:
+            expected.update(_set_by(wish.covered_by, state))
+        since = past[begin : at + 1]
         for state in since:
-            if state.author in self.own and state.row:
-                expected.update({name: state.row[name] for name in state.written})
-            for values in (state.agreed[each] for each in state.agreed if each in self.own):
-                expected.update(values)
+            expected.update(_set_by(self.own, state))
         changed = {name for name in ATTRIBUTES if now[name] != expected.get(name)}
         surely_own = {*self.own} - {*self.blurred}
         if rules.shows_stamp and any(state.author not in surely_own for state in since):
             changed.add(STAMP)
         return changed
+
+
+def _set_by(sets: Collection[str], state: State) -> Row:
+    """What these sets made of the row in this state, or found so."""
+    found: Row = {name: state.row[name] for name in state.written} if state.row and state.author in sets else {}
+    for each in state.agreed.keys() & set(sets):
+        found.update(state.agreed[each])
+    return found
 
 
 def _differing(wish: Wish, row: Row) -> set[str]:
