@@ -133,6 +133,7 @@ class History:
         self.lost_at: dict[str, dict[str, int]] = {}
         self.page: tuple[Page, int, int] | None = None
         self.position = 0
+        self.staged_last: dict[str, int] = {}
         self.steps: list[str] = [
             f"{self.rules}, etags {self.source.has_etags}, tells {self.source.tells}, "
             f"{'two users' if second != USER else 'one user'}"
@@ -214,7 +215,8 @@ class History:
         alive = sorted(name[1][0] for name in self.ledger)
         if not alive:
             return self.others_create()
-        key = key or self.r.choice(alive)
+        lost = sorted(key for key in self.rows_in_doubt() if key in alive)
+        key = key or self.r.choice(lost if lost and self.r.random() < 0.7 else alive)
         chance = self.r.random()
         if ("contact", (key,)) not in self.ledger:
             return None
@@ -228,6 +230,10 @@ class History:
         self.source.put("contact", id=key, **values)
         self.say(f"others set {values} of {self.row_name(key)}")
         return None
+
+    def rows_in_doubt(self) -> set[str]:
+        """Rows of sets of which an answer was lost."""
+        return {wish.key for (i, _), made in self.sets.items() if i in self.source.lost for wish in made.wishes}
 
     # Pages
 
@@ -250,6 +256,7 @@ class History:
             await apply_page(connection, entity, page, writes=writes)
         self.page, self.position = None, position
         self.say("the page is applied")
+        await self.staged_places()
 
     async def pull(self) -> None:
         if self.page is None:
@@ -372,12 +379,16 @@ class History:
     # Playback
 
     async def staged_places(self) -> dict[str, int]:
-        """The state of each row that stands in staging."""
+        """The state of each row that stands in staging; it never goes back to an earlier one."""
         rows = await self.database.fetch("select id::text, unit::text, _live from staging.contact")
-        return {
+        places = {
             key: self.ledger.place(key, stamp) if is_live else len(self.ledger.past[key]) - 1
             for key, stamp, is_live in rows
         }
+        back = {self.row_name(key) for key, place in self.staged_last.items() if places[key] < place}
+        assert not back, f"staging went back: {back}"
+        self.staged_last = places
+        return places
 
     async def due(self) -> list[str]:
         rows = await self.database.fetch(
@@ -562,6 +573,8 @@ class History:
         await self.begin()
         for _ in range(self.r.randint(15, 40)):
             await self.step()
+        if self.rows_in_doubt():
+            self.others_change()
         await self.end()
         self.check_tables()
         await self.check_quiet()
