@@ -121,7 +121,12 @@ def test_every_edit_is_executed_once_or_comes_home(tmp_path: Path) -> None:
             stop.set()
             trouble.join()
         for worker in workers:
-            wait_for(partial(worker.settle_all, verdicts), "all edits to come home", seconds=120 + EDITS / 10)
+            try:
+                wait_for(partial(worker.settle_all, verdicts), "all edits to come home", seconds=120 + EDITS / 10)
+            except AssertionError as late:
+                with worker.open() as device:
+                    left = [f"{p.id} version {p.version} {p.state} told {p.told}" for p in device.pending()]
+                raise AssertionError(f"{late}: {len(left)} left, {left[:5]}; {worker.trouble!r}") from None
         check(source, user, workers, verdicts)
         for worker in workers:
             with worker.open() as device:

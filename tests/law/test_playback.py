@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import random
 import uuid
@@ -753,3 +754,99 @@ async def test_what_roles_do_not_allow_on_this_row_never_reaches_the_source(worl
     assert (state[1], (await world.state(taken))[1]) == ("rejected", "accepted"), state
     assert '"reason":"privilege"' in state[2]
     assert world.source.plays == 1
+
+
+@pytest.mark.parametrize("policy", ["merge", "server", "ask"])
+async def test_what_is_known_survives_a_set_withdrawn_before_the_first_was_played(world: World, policy: str) -> None:
+    await world.make(conflicts=policy)
+    row = world.contact()
+    await world.stage(row)
+    first = await world.send(upd(row, name="B"))
+    second = await world.send({**upd(row, status=2), "after": first})
+    third = await world.send({**upd(row, name="C"), "after": second})
+    fourth = await world.send({**upd(row, name="D"), "after": third})
+    await world.send(set_id=second, version=2)  # the user lets go of them, before anything was played
+    await world.send(set_id=third, version=2)
+    await world.play()
+    assert (await world.state(first))[1] == "accepted"
+    assert (await world.state(fourth))[1] == "accepted", await world.state(fourth)
+
+
+async def test_a_device_that_names_sets_in_a_circle_gets_a_verdict(world: World) -> None:
+    await world.make(conflicts="ask")
+    row = world.contact()
+    await world.stage(row)
+    one, two = gid(), gid()
+    await world.send({**upd(row, status=2), "after": two}, set_id=one)
+    await world.send({**upd(row, status=3), "after": one}, set_id=two)
+    await world.send(set_id=one, version=2)
+    await world.send(set_id=two, version=2)
+    third = await world.send({**upd(row, name="C"), "after": two})
+    await world.play()
+    assert (await world.state(third))[1] == "accepted"  # nobody else changed the row: its base says so
+
+
+async def test_a_stamp_of_the_source_after_a_merged_set_is_no_others_change(world: World) -> None:
+    await world.make()
+    row = world.contact(stamp=1)
+    await world.stage(row)
+    real = world.source.put
+    count = itertools.count(2)
+    world.source.put = lambda entity, **v: real(entity, **{**v, "stamp": next(count)})  # type: ignore[method-assign]
+    newer = world.source.put("contact", id=row["id"], status=3)
+    await world.stage(dict(newer))
+    first = await world.send(upd(row, name="B"))  # made before the device was told of `newer`
+    second = await world.send({"key": [row["id"]], "action": "delete", "base": base(newer), "after": first})  # after it
+    await world.play()
+    assert (await world.state(first))[1] == "merged"
+    assert (await world.state(second))[1] == "accepted", await world.state(second)
+
+
+@pytest.mark.parametrize("policy", ["server", "ask"])
+async def test_a_stamp_of_the_source_after_a_lost_answer_is_no_others_change(world: World, policy: str) -> None:
+    await world.make(conflicts=policy)
+    row = world.contact(stamp=1)
+    await world.stage(row)
+    real = world.source.put
+    world.source.put = lambda entity, **v: real(entity, **{**v, "stamp": 2})  # type: ignore[method-assign]
+    world.source.modes = ["lost_after"]
+    first = await world.send(upd(row, name="B"))
+    second = await world.send({**upd(row, name="C"), "after": first})
+    await world.play(2)
+    assert (await world.state(first))[1] == "accepted"
+    assert (await world.state(second))[1] == "accepted", await world.state(second)
+
+
+async def test_others_change_of_a_row_whose_create_was_lost_is_not_overwritten(world: World) -> None:
+    await world.make()
+    key = gid()
+    world.source.modes = ["lost_after"]
+    made = {"key": [key], "action": "create", "values": {"name": "mine", "owner": USER, "unit": UNIT}}
+    first = await world.send(made)
+    second = await world.send({"key": [key], "action": "update", "values": {"name": "newer"}, "after": first})
+    await world.play(1)
+    world.source.put("contact", id=key, name="theirs")
+    await world.play(2)
+    assert (await world.state(first))[1] == "accepted", await world.state(first)
+    assert (await world.state(second))[1] == "conflict", await world.state(second)
+    assert world.source.data["contact", (key,)]["name"] == "theirs"
+
+
+async def test_others_change_after_an_update_whose_answer_was_lost_is_not_overwritten(world: World) -> None:
+    await world.make()
+    row = world.contact()
+    await world.stage(row)
+    world.source.modes = ["lost_after"]
+    first = await world.send(upd(row, name="mine"), created())
+    second = await world.send({**upd(row, name="newer"), "after": first})
+    await world.play(1)
+    world.source.put("contact", id=row["id"], name="theirs")
+    await world.play(2)
+    assert (await world.state(first))[1] == "accepted", await world.state(first)
+    assert (await world.state(second))[1] == "conflict", await world.state(second)
+    assert world.source.data["contact", (row["id"],)]["name"] == "theirs"
+
+
+def created() -> dict[str, Any]:
+    """A new row: that it is there proves that the set was executed."""
+    return {"key": [gid()], "action": "create", "values": {"name": "new", "owner": USER, "unit": UNIT}}

@@ -66,6 +66,8 @@ class Worker:
         self.number, self.kind, self.folder, self.key_file = number, kind, folder, key_file
         self.wishes: dict[str, list[Wish]] = {}
         self.own: list[str] = []
+        self.trouble: Exception | None = None
+        """Why the last sync failed."""
 
     @contextmanager
     def open(self) -> Iterator[Device]:
@@ -141,9 +143,11 @@ class Worker:
     def settle_all(self, verdicts: Verdicts) -> bool:
         """Sync; note what came home with a verdict and let go of it; True where nothing is on its way."""
         with self.open() as device:
+            self.trouble = None
             try:
                 device.sync()
-            except (SatchelError, OSError):
+            except (SatchelError, OSError) as trouble:
+                self.trouble = trouble
                 return False
             found = {pending.number: pending for pending in device.pending()}
             for pending in found.values():

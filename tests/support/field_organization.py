@@ -33,7 +33,8 @@ INTEGER, BOOLEAN, DATETIME, DATE = (
 
 
 def entity(name: str, key: Sequence[str] = ("id",), /, **attributes: AttributeType | str) -> Entity:
-    """An entity whose wire names are its names; an attribute given by an entity's name is a lookup."""
+    """An entity whose wire names are its names; an attribute given by an entity's name is a lookup, `stamp` is
+    what only the source sets."""
     made = []
     for attribute, kind in attributes.items():
         is_lookup = kind not in list(AttributeType)
@@ -44,6 +45,7 @@ def entity(name: str, key: Sequence[str] = ("id",), /, **attributes: AttributeTy
                 type=GUID if is_lookup else AttributeType(kind),
                 targets=(str(kind),) if is_lookup else (),
                 is_secured=attribute == "secret",
+                is_updatable=attribute != "stamp",
             )
         )
     return Entity(name=name, set_name=f"{name}s", key=tuple(key), attributes=tuple(made))
@@ -51,7 +53,8 @@ def entity(name: str, key: Sequence[str] = ("id",), /, **attributes: AttributeTy
 
 ACCOUNT = entity("account", id=GUID, name=STRING, owner=GUID, unit=GUID, industry=INTEGER, parent="account",
                  modified=DATETIME, secret=MONEY)  # fmt: skip
-CONTACT = entity("contact", id=GUID, name=STRING, owner=GUID, unit=GUID, account="account", status=INTEGER, due=DATE)
+CONTACT = entity("contact", id=GUID, name=STRING, owner=GUID, unit=GUID, account="account", status=INTEGER, due=DATE,
+                 stamp=INTEGER)  # fmt: skip
 TASK = entity("task", id=GUID, subject=STRING, owner=GUID, unit=GUID, contact="contact", due=DATETIME)
 WATCH = entity("watch", id=GUID, contact="contact", account="account")
 PRODUCT = entity("product", ("code", "size"), code=STRING, size=INTEGER, name=STRING)

@@ -16,7 +16,7 @@ from satchel.device import endpoint as endpoints
 from satchel.device.download import Download, Progress, SyncReport, forget_position
 from satchel.device.edits import outbox
 from satchel.device.edits.editing import Changes, RowId
-from satchel.device.edits.outbox import PendingSet, SetState
+from satchel.device.edits.outbox import PendingSet
 from satchel.device.edits.overlay import Overlay
 from satchel.device.edits.sender import sending
 from satchel.device.edits.upload import UploadProgress, upload
@@ -180,7 +180,7 @@ class Device:
             return 0, f"{error.message} [{error.code}]"
 
     def _await_verdicts(self, download: Download) -> None:
-        """As long as verdicts come; what is held at the server comes with a later sync."""
+        """As long as verdicts come; what is held at the server, or by what the user is to decide, comes later."""
         left = self._on_the_way()
         give_up_at = time.monotonic() + VERDICT_SECONDS
         while left and (remaining := give_up_at - time.monotonic()) > 0:
@@ -190,7 +190,7 @@ class Device:
                 give_up_at = time.monotonic() + VERDICT_SECONDS
 
     def _on_the_way(self) -> int:
-        return outbox.counts(self._writer.connection).get(SetState.SENT, 0)
+        return outbox.playable_count(self._writer.connection)
 
     def watch(
         self,

@@ -11,7 +11,7 @@ from satchel.access.user_model import user_model
 from satchel.buckets.bound import bound_buckets
 from satchel.buckets.families import family_ids
 from satchel.database.pool import Connection
-from satchel.journal.rows import key_json
+from satchel.journal.rows import row_name
 from satchel.journal.sets import JournaledSet, known_rows, merged_known
 from satchel.model.client_model import ClientEntity, ClientModel
 from satchel.model.conflict import Course, Decision, Known, decide
@@ -150,7 +150,7 @@ class Judge:
             await self._check_rights(edit, scope, user, client, theirs, buckets)
         row = theirs.values if theirs is not None and theirs.is_live else None
         before = _known(edit, known)
-        decision = decide(client, edit, row, before)
+        decision = decide(client, edit, row, before, stamps=entity.stamps)
         return JudgedEdit(edit, entity, client, theirs, before, decision)
 
     async def _user(self, user_id: str, scope: Scope) -> tuple[User | None, ClientModel, list[int]]:
@@ -243,7 +243,7 @@ def _met(judged: JudgedEdit, verdict: Verdict) -> EditOutcome:
 
 
 def _known(edit: Edit, known: Mapping[str, Mapping[str, Any]]) -> Known | None:
-    found = known.get(edit.after or "", {}).get(f"{edit.entity} {key_json(edit.key)}")
+    found = known.get(edit.after or "", {}).get(row_name(edit.entity, edit.key))
     return msgspec.convert(found, Known) if found is not None else None
 
 

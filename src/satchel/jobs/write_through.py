@@ -13,7 +13,7 @@ from satchel.errors import PullOvertaken
 from satchel.jobs.apply import apply_pages
 from satchel.jobs.judge import JudgedEdit, outcome_of
 from satchel.jobs.organization import OrganizationWork
-from satchel.journal.rows import key_json
+from satchel.journal.rows import row_name
 from satchel.journal.sets import JournaledSet, settle
 from satchel.model.changes import Page, Strategy, Watermark
 from satchel.model.conflict import Known, known_after
@@ -125,9 +125,9 @@ async def _settle(connection: Connection, settlement: Settlement, fresh: Collect
     known = settlement.known
     if settlement.edits:
         known = {
-            f"{each.edit.entity} {key_json(each.edit.key)}": (
+            row_name(each.edit.entity, each.edit.key): (
                 await _known(connection, each)
-                if not each.write_needed or (each.edit.entity, each.edit.key) in fresh
+                if (each.edit.entity, each.edit.key) in fresh
                 else _known_unstaged(each, settlement.told)
             )
             for each in settlement.edits
@@ -175,22 +175,33 @@ def _pages(edits: Sequence[JudgedEdit], told: Mapping[tuple[str, Key], bytes | N
 
 
 def _known_unstaged(judged: JudgedEdit, told: Mapping[tuple[str, Key], bytes | None]) -> Known:
-    """What staging has may be another state: what counts is what the source told of the write."""
+    """What staging has may be another state: what counts is what the source told of the write, or what was judged."""
     if judged.edit.action is Action.DELETE:
-        return known_after(judged.client, judged.edit, None, None, judged.known)
+        return _known_after(judged, None)
+    if not judged.write_needed:
+        return _known_after(judged, _theirs(judged))
     row = told.get((judged.edit.entity, judged.edit.key))
     answer = msgspec.json.decode(row) if row is not None else {}
     wire_names = {each.name: each.wire_name for each in judged.entity.attributes}
     names = [each.name for each in judged.client.attributes]
     seen = {name: answer[wire_names[name]] for name in names if wire_names.get(name) in answer}
-    theirs = judged.theirs.values if judged.theirs is not None and judged.theirs.is_live else None
-    after = {**(theirs or {}), **judged.edit.values, **seen}
-    return known_after(judged.client, judged.edit, theirs, after, judged.known)
+    return _known_after(judged, {**(_theirs(judged) or {}), **judged.edit.values, **seen})
 
 
 async def _known(connection: Connection, judged: JudgedEdit) -> Any:
     names = [attribute.name for attribute in judged.client.attributes]
     image = await read_image(connection, judged.entity, names, judged.edit.key)
     after = image.values if image is not None and image.is_live else None
-    theirs = judged.theirs.values if judged.theirs is not None and judged.theirs.is_live else None
-    return known_after(judged.client, judged.edit, theirs, after, judged.known)
+    return _known_after(judged, after)
+
+
+def _known_after(judged: JudgedEdit, after: Mapping[str, Any] | None) -> Known:
+    was_told = judged.write_needed
+    stamps = judged.entity.stamps
+    return known_after(
+        judged.client, judged.edit, _theirs(judged), after, judged.known, was_told=was_told, stamps=stamps
+    )
+
+
+def _theirs(judged: JudgedEdit) -> Mapping[str, Any] | None:
+    return judged.theirs.values if judged.theirs is not None and judged.theirs.is_live else None

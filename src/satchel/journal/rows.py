@@ -34,6 +34,11 @@ def key_json(key: tuple[str, ...]) -> str:
     return msgspec.json.encode([part.lower() for part in key]).decode()
 
 
+def row_name(entity: str, key: tuple[str, ...]) -> str:
+    """Names a row in what is known of rows."""
+    return f"{entity} {key_json(key)}"
+
+
 def _references(edit: Edit, model: ClientModel) -> Iterator[tuple[str, str]]:
     entity: ClientEntity | None = model.entity_by_name.get(edit.entity)
     for attribute in entity.attributes if entity else ():

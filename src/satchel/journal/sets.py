@@ -10,12 +10,14 @@ import msgspec
 
 from satchel.database.pool import Connection
 from satchel.database.queries import load_queries
-from satchel.journal.rows import TouchedRow
+from satchel.journal.rows import TouchedRow, row_name
 from satchel.model.edits import Edit, EditSet, Outcome, Verdict
 
 _SQL = load_queries(__file__)
 _edits = msgspec.json.Decoder(tuple[Edit, ...]).decode
 _encode = msgspec.json.Encoder().encode
+AS_AFTER = "as_after"
+"""In place of a known row: it is as after the set of this id, which had yet to be played."""
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -123,11 +125,32 @@ async def playable(connection: Connection, *, under_way: Collection[int], limit:
 async def known_rows(
     connection: Connection, set_ids: Collection[str], *, device: str
 ) -> Mapping[str, Mapping[str, Any]]:
-    """What a device may take for granted after these sets of its own: rows, named as in `TouchedRow`, by set."""
-    if not set_ids:
-        return {}
-    cursor = await connection.execute(_SQL["known"], {"ids": list(set_ids), "device": device})
-    return {set_id: msgspec.json.decode(known) for set_id, known in await cursor.fetchall()}
+    """What a device may take for granted after these sets of its own: by set and `row_name`."""
+    found: dict[str, dict[str, Any]] = {}
+    asked = set(set_ids)
+    while asked:
+        cursor = await connection.execute(_SQL["known"], {"ids": list(asked), "device": device})
+        fresh = {set_id: msgspec.json.decode(known) for set_id, known in await cursor.fetchall()}
+        found |= fresh
+        asked = {row[AS_AFTER] for rows in fresh.values() for row in rows.values() if AS_AFTER in row} - found.keys()
+    known = {
+        set_id: {name: _followed(found, name, row) for name, row in found[set_id].items()}
+        for set_id in set_ids
+        if set_id in found
+    }
+    return {set_id: {name: row for name, row in rows.items() if row is not None} for set_id, rows in known.items()}
+
+
+def _followed(found: Mapping[str, Mapping[str, Any]], name: str, row: Mapping[str, Any] | None) -> Any:
+    """What is known of a row, where it may be as after an earlier set; None: nothing."""
+    passed: set[str] = set()
+    while row is not None and AS_AFTER in row:
+        set_id = row[AS_AFTER]
+        if set_id in passed:
+            return None  # a device that names sets in a circle has itself to blame
+        passed.add(set_id)
+        row = found.get(set_id, {}).get(name)
+    return row
 
 
 def merged_known(known: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -136,10 +159,12 @@ def merged_known(known: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 async def known_before(connection: Connection, set_id: str, *, device: str) -> dict[str, Any]:
-    """What the device may take for granted before this set, by its earlier ones."""
+    """What the device may take for granted before this set, by its earlier ones; also by those still to be played."""
     found = await (await connection.execute(_SQL["edits"], {"id": set_id})).fetchone()
-    earlier = {edit.after for edit in _edits(found[0]) if edit.after} if found else set()
-    return merged_known(await known_rows(connection, earlier, device=device))
+    edits = [edit for edit in _edits(found[0]) if edit.after] if found else []
+    known = await known_rows(connection, {edit.after for edit in edits if edit.after}, device=device)
+    to_come = {row_name(edit.entity, edit.key): {AS_AFTER: edit.after} for edit in edits}
+    return to_come | merged_known(known)
 
 
 async def mark_sending(connection: Connection, journaled: JournaledSet, attempt: Attempt) -> bool:

@@ -6,7 +6,7 @@ source has it (theirs). What the device's own earlier edits made of the row is n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -53,8 +53,16 @@ class Known(msgspec.Struct, frozen=True):
     """Attributes that its edits set."""
 
 
-def decide(entity: ClientEntity, edit: Edit, theirs: Mapping[str, Any] | None, known: Known | None) -> Decision:
-    """What to do with an edit. `theirs`: wire values of the client model's attributes; None: the row is not there."""
+def decide(
+    entity: ClientEntity,
+    edit: Edit,
+    theirs: Mapping[str, Any] | None,
+    known: Known | None,
+    *,
+    stamps: Collection[str] = (),
+) -> Decision:
+    """What to do with an edit. `theirs`: wire values of the client model's attributes; None: the row is not there.
+    `stamps`: attributes that only the source sets."""
     if edit.action is Action.CREATE:
         # Only this edit knows the key: a row that is there and is the same was made by it.
         is_done = theirs is not None and not _differing(entity, edit.values, theirs)
@@ -64,7 +72,7 @@ def decide(entity: ClientEntity, edit: Edit, theirs: Mapping[str, Any] | None, k
     mine = _differing(entity, edit.values, theirs)
     if edit.action is Action.UPDATE and not mine:
         return Decision(Course.NOTHING)
-    changed = changed_by_others(entity, edit, theirs, known)
+    changed = changed_by_others(entity, edit, theirs, known, stamps)
     policy = Policy(entity.conflicts)
     if policy is Policy.DEVICE or not changed:
         return Decision(Course.WRITE)
@@ -76,12 +84,20 @@ def decide(entity: ClientEntity, edit: Edit, theirs: Mapping[str, Any] | None, k
     return Decision(Course.WRITE, is_merged=True)
 
 
-def changed_by_others(entity: ClientEntity, edit: Edit, theirs: Mapping[str, Any], known: Known | None) -> set[str]:
-    """The attributes that others changed since the edit was made; where nothing is known of the row then, all."""
+def changed_by_others(
+    entity: ClientEntity, edit: Edit, theirs: Mapping[str, Any], known: Known | None, stamps: Collection[str]
+) -> set[str]:
+    """The attributes that others changed since the edit was made; where nothing is known of the row then, all.
+
+    A stamp, such as when the row was last changed, says only that somebody wrote the row, and the device's own writes
+    move it too; it does not count by itself.
+    """
     written = set(known.written) if known else set()
     changed: set[str] = set()
     for attribute in entity.attributes:
         name = attribute.name
+        if name in stamps:
+            continue
         value = theirs.get(name)
         taken = [known.row.get(name)] if known and name in known.row else []
         if edit.base is not None and name in edit.base and name not in written:
@@ -98,22 +114,28 @@ def known_after(
     theirs: Mapping[str, Any] | None,
     after: Mapping[str, Any] | None,
     known: Known | None,
+    *,
+    was_told: bool = True,
+    stamps: Collection[str] = (),
 ) -> Known:
     """What the device may take for granted once the edit was executed: `theirs` became `after`.
 
     What others changed meanwhile stays as the user last saw it, so that a later edit of the same attribute still meets
-    their change.
+    their change. So it is with what others made of the edit's own attributes where the source's answer to the write
+    was not told: the row was read later.
     """
     if after is None:
         return Known({}, ())
     kept = dict(after)
     if theirs is not None and edit.action is not Action.CREATE:
         seen = {**(edit.base or {}), **(known.row if known else {})}
-        for name in changed_by_others(entity, edit, theirs, known) - edit.values.keys():
+        for name in changed_by_others(entity, edit, theirs, known, stamps) - edit.values.keys():
             if name in seen:
                 kept[name] = seen[name]
             else:
                 kept.pop(name, None)
+    if not was_told:
+        kept |= {name: edit.values[name] for name in _differing(entity, edit.values, after)}
     return Known(kept, tuple(sorted({*(known.written if known else ()), *edit.values})))
 
 

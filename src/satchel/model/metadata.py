@@ -130,6 +130,11 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict
         """The attributes by logical name."""
         return {attribute.name: attribute for attribute in self.attributes}
 
+    @cached_property
+    def stamps(self) -> frozenset[str]:
+        """The attributes that only the source sets, such as when a row was last changed, or a calculated one."""
+        return frozenset(a.name for a in self.attributes if not a.is_updatable and a.name not in self.key)
+
     def only(self, names: frozenset[str]) -> Entity:
         """The same entity with its key and the named attributes only, in the metadata's order."""
         kept = tuple(a for a in self.attributes if a.name in names or a.name in self.key)

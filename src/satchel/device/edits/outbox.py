@@ -209,6 +209,20 @@ def counts(connection: apsw.Connection) -> dict[str, int]:
     return {str(state): int(str(count)) for state, count in found}
 
 
+def playable_count(connection: apsw.Connection) -> int:
+    """How many sets the server has and can play: none before them waits for the user's decision on a row of theirs."""
+    found = connection.execute(
+        "with recursive held (number) as ("
+        " select number from _satchel_set where state in ('conflict', 'rejected')"
+        " union select later.set_number from held"
+        " join _satchel_edit one on one.set_number = held.number"
+        " join _satchel_edit later on later.entity = one.entity and later.key = one.key"
+        " and later.set_number > one.set_number)"
+        " select count(*) from _satchel_set where state = 'sent' and number not in (select number from held)"
+    ).fetchall()
+    return int(str(found[0][0]))
+
+
 def edited_rows(connection: apsw.Connection) -> dict[str, set[str]]:
     """The keys of rows that any edit in the outbox names, by entity."""
     found: dict[str, set[str]] = {}
