@@ -39,9 +39,6 @@ POLICIES = ("merge", "server", "device", "ask")
 OTHER_USER = "00000000-0000-4000-8000-0000000000ab"
 NOBODY = "00000000-0000-4000-8000-0000000000ff"
 UNCERTAIN = "satchel/uncertain"
-UNDOES_BETWEEN = False
-"""Undo also a set that is not judged yet and has later sets on its rows. Not done: what the device's edits before it
-made of the rows is then taken for others' change, as the later sets name the one that is gone as what went before."""
 LOSSES = ("lost_before", "lost_after")
 
 
@@ -56,7 +53,6 @@ class Source(Memory):
         """How the next requests for a set end; ok where nothing is said."""
         self.lost: set[str] = set()
         """Sets of which an answer was lost since the last verdict."""
-        self.ever_lost: set[str] = set()
         self._hook: Any = None
         self.refused: set[str] = set()
 
@@ -70,7 +66,6 @@ class Source(Memory):
             return Played(execution=execution, status=412, code="0x1", message="a plug-in says no")
         if mood in LOSSES:
             self.lost.add(request_id)
-            self.ever_lost.add(request_id)
         self.modes = [mood]
         self.ledger.author = request_id
         self.ledger.writing = {w.key[0]: frozenset(w.values if w.action == "update" else ATTRIBUTES) for w in writes}
@@ -207,7 +202,7 @@ class History:
     def others_create(self) -> None:
         key = self.new_key()
         owner = self.r.choice([USER, USER, OTHER_USER])
-        row = {"account": None, "name": "Ann", "status": 1, "due": None, "owner": owner, STAMP: None}
+        row = {"account": None, "name": "Ann", "status": 1, "due": None, "owner": owner, "unit": UNIT}
         self.source.put("contact", id=key, **row)
         self.say(f"others make {self.row_name(key)} of {owner[-2:]}")
 
@@ -316,7 +311,7 @@ class History:
 
     def discard(self, phone: Phone, number: int, *, with_dependents: bool) -> None:
         before = {each.number: each for each in phone.pending()}
-        if number not in before or (not UNDOES_BETWEEN and _stands_between(before[number], before.values())):
+        if number not in before:
             return
         try:
             gone = phone.discard(number, with_dependents=with_dependents)
@@ -380,7 +375,7 @@ class History:
 
     async def staged_places(self) -> dict[str, int]:
         """The state of each row that stands in staging; it never goes back to an earlier one."""
-        rows = await self.database.fetch("select id::text, unit::text, _live from staging.contact")
+        rows = await self.database.fetch("select id::text, stamp, _live from staging.contact")
         places = {
             key: self.ledger.place(key, stamp) if is_live else len(self.ledger.past[key]) - 1
             for key, stamp, is_live in rows
@@ -591,9 +586,7 @@ class Check:
         self.is_lost = set_id in history.source.lost
         own = {i for (i, _), made in history.sets.items() if made.phone is self.made.phone}
         undone = {i for i in own if history.fates[i].is_undone or history.fates[i].is_uncertain}
-        # Where the stamp is shown, a set that follows a merged one may meet what it was told already as others' change.
-        blurred = history.source.ever_lost | {i for i in own if "merged" in [v for _, v in history.fates[i].verdicts]}
-        self.reader = Reader(self.made.phone.user, own - {set_id}, undone, blurred)
+        self.reader = Reader(self.made.phone.user, own - {set_id}, undone)
         self.writes = {
             wish.key: history.ledger.written_by(set_id, wish.key, history.last_verdict.get(set_id, 0))
             for wish in self.made.wishes
@@ -674,14 +667,6 @@ class Check:
         for wish in self.made.wishes:
             said[self.history.row_name(wish.key)] = sorted(f"{each}" for each in self._opinions(wish))
         return said
-
-
-def _stands_between(pending: PendingSet, others: Iterable[PendingSet]) -> bool:
-    """It is not judged, and later sets change its rows."""
-    if not pending.state.is_in_effect and pending.state is not SetState.QUARANTINED:
-        return False
-    rows = {edit.key for edit in pending.edits}
-    return any(each.number > pending.number and rows & {edit.key for edit in each.edits} for each in others)
 
 
 def _short(outcome: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 Row = dict[str, Any]
 ATTRIBUTES = ("name", "status", "due", "owner")
-STAMP = "unit"
+STAMP = "stamp"
 """The source puts another value here whenever anybody writes the row."""
 
 
@@ -41,7 +41,7 @@ class Ledger(dict[tuple[str, tuple[str, ...]], Row]):
 
     def __setitem__(self, name: tuple[str, tuple[str, ...]], row: Row) -> None:
         (key,) = name[1]
-        row[STAMP] = f"00000000-0000-4000-8000-{len(self.past.get(key, ())):012d}"
+        row[STAMP] = len(self.past.get(key, ())) + 1
         super().__setitem__(name, row)
         self._remember(key, {attribute: row.get(attribute) for attribute in ("id", *ATTRIBUTES, STAMP)})
 
@@ -54,7 +54,7 @@ class Ledger(dict[tuple[str, tuple[str, ...]], Row]):
         written = self.writing.get(key, frozenset())
         self.past.setdefault(key, []).append(State(self.author, row, written, len(self.moves)))
 
-    def place(self, key: str, stamp: str) -> int:
+    def place(self, key: str, stamp: int) -> int:
         """Which state a stamp is of."""
         return next(i for i, state in enumerate(self.past[key]) if state.row and state.row[STAMP] == stamp)
 
@@ -118,9 +118,6 @@ class Reader:
     own: Collection[str]
     undone: Collection[str]
     """Those of the own sets that the user let go of although they were executed: own or not, both is right."""
-    blurred: Collection[str] = ()
-    """Own sets of which an answer was lost, and merged ones: whether the stamp that the source put there is their doing
-    is not known for sure, or not remembered."""
 
     def opinions(self, rules: Rules, wish: Wish, past: Sequence[State], at: int) -> set[Opinion]:
         """What may be said of an edit where the row is in its state number `at` (-1: there is none yet)."""
@@ -131,8 +128,7 @@ class Reader:
 
     def _opinions(self, rules: Rules, wish: Wish, past: Sequence[State], at: int) -> set[Opinion]:
         strict = replace(self, own=[each for each in self.own if each not in self.undone])
-        clear = (replace(self, blurred=()), replace(strict, blurred=()))
-        return {each._opinion(rules, wish, past, at) for each in (self, strict, *clear)}
+        return {each._opinion(rules, wish, past, at) for each in (self, strict)}
 
     def _opinion(self, rules: Rules, wish: Wish, past: Sequence[State], at: int) -> Opinion:
         row = past[at].row if at >= 0 else None
@@ -146,10 +142,13 @@ class Reader:
         mine = _differing(wish, row)
         if wish.action == "update" and not mine:
             return Opinion(Course.NOTHING)
-        return _weighed(rules.policy, wish, mine, self._changed_by_others(rules, wish, past, at))
+        return _weighed(rules.policy, wish, mine, self._changed_by_others(wish, past, at))
 
-    def _changed_by_others(self, rules: Rules, wish: Wish, past: Sequence[State], at: int) -> set[str]:
-        """What is not as the user left it: as the device was told, and as its own later edits made it."""
+    def _changed_by_others(self, wish: Wish, past: Sequence[State], at: int) -> set[str]:
+        """What is not as the user left it: as the device was told, and as its own later edits made it.
+
+        The stamp does not count by itself.
+        """
         now = past[at].row or {}
         if wish.is_blind:
             return set(now)
@@ -161,11 +160,7 @@ class Reader:
         since = past[begin : at + 1]
         for state in since:
             expected.update(_set_by(self.own, state))
-        changed = {name for name in ATTRIBUTES if now[name] != expected.get(name)}
-        surely_own = {*self.own} - {*self.blurred}
-        if rules.shows_stamp and any(state.author not in surely_own for state in since):
-            changed.add(STAMP)
-        return changed
+        return {name for name in ATTRIBUTES if now[name] != expected.get(name)}
 
 
 def _set_by(sets: Collection[str], state: State) -> Row:
