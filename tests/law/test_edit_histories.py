@@ -53,6 +53,7 @@ class Source(Memory):
         """How the next requests for a set end; ok where nothing is said."""
         self.lost: set[str] = set()
         """Sets of which an answer was lost since the last verdict."""
+        self.ever_lost: set[str] = set()
         self._hook: Any = None
         self.refused: set[str] = set()
 
@@ -66,6 +67,7 @@ class Source(Memory):
             return Played(execution=execution, status=412, code="0x1", message="a plug-in says no")
         if mood in LOSSES:
             self.lost.add(request_id)
+            self.ever_lost.add(request_id)
         self.modes = [mood]
         self.ledger.author = request_id
         self.ledger.writing = {w.key[0]: frozenset(w.values if w.action == "update" else ATTRIBUTES) for w in writes}
@@ -77,6 +79,8 @@ class Source(Memory):
         finally:
             self.ledger.author = None
             self.modes = []
+            if self.after_play:  # it was not executed
+                self.after_play = hook
 
     async def _others_go_on(self) -> None:
         self.ledger.author = None
@@ -319,6 +323,9 @@ class History:
             return
         for each in gone:
             self.fates[before[each].id].is_undone = True
+        for each in phone.pending():  # what stood on it may go to the server once more
+            if (each.id, each.version) not in self.sets and not each.is_withdrawal:
+                self.sets[each.id, each.version] = self.sets[each.id, each.version - 1]
         self.say(f"{phone.name} lets go of {gone} ({before[number].state})")
 
     def decide(self, phone: Phone) -> None:
@@ -586,7 +593,14 @@ class Check:
         self.is_lost = set_id in history.source.lost
         own = {i for (i, _), made in history.sets.items() if made.phone is self.made.phone}
         undone = {i for i in own if history.fates[i].is_undone or history.fates[i].is_uncertain}
-        self.reader = Reader(self.made.phone.user, own - {set_id}, undone)
+        # What else the source put into a new row is not known where its answer was lost.
+        unset = {
+            wish.key: frozenset(ATTRIBUTES) - wish.values.keys()
+            for (i, _), made in history.sets.items()
+            for wish in made.wishes
+            if wish.action == "create" and i in own & history.source.ever_lost
+        }
+        self.reader = Reader(self.made.phone.user, own - {set_id}, undone, unset)
         self.writes = {
             wish.key: history.ledger.written_by(set_id, wish.key, history.last_verdict.get(set_id, 0))
             for wish in self.made.wishes

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import chain, combinations
 from typing import Any
 
 Row = dict[str, Any]
@@ -118,6 +119,8 @@ class Reader:
     own: Collection[str]
     undone: Collection[str]
     """Those of the own sets that the user let go of although they were executed: own or not, both is right."""
+    blurred: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Attributes of a row, by its key, of which others' change may be taken for what the source itself put there."""
 
     def opinions(self, rules: Rules, wish: Wish, past: Sequence[State], at: int) -> set[Opinion]:
         """What may be said of an edit where the row is in its state number `at` (-1: there is none yet)."""
@@ -127,8 +130,12 @@ class Reader:
         return self._opinions(rules, wish, past, at) | self._opinions(rules, chained, past, at)
 
     def _opinions(self, rules: Rules, wish: Wish, past: Sequence[State], at: int) -> set[Opinion]:
-        strict = replace(self, own=[each for each in self.own if each not in self.undone])
-        return {each._opinion(rules, wish, past, at) for each in (self, strict)}
+        there = sorted({state.author for state in past[: at + 1] if state.author in self.undone})
+        forgotten = chain.from_iterable(combinations(there, n) for n in range(len(there) + 1))
+        readers = [replace(self, own={*self.own} - {*gone}) for gone in forgotten]
+        return {
+            each._opinion(rules, wish, past, at) for reader in readers for each in (reader, replace(reader, blurred={}))
+        }
 
     def _opinion(self, rules: Rules, wish: Wish, past: Sequence[State], at: int) -> Opinion:
         row = past[at].row if at >= 0 else None
@@ -160,7 +167,8 @@ class Reader:
         since = past[begin : at + 1]
         for state in since:
             expected.update(_set_by(self.own, state))
-        return {name for name in ATTRIBUTES if now[name] != expected.get(name)}
+        changed = {name for name in ATTRIBUTES if now[name] != expected.get(name)}
+        return changed - self.blurred.get(wish.key, frozenset())
 
 
 def _set_by(sets: Collection[str], state: State) -> Row:
