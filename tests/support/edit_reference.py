@@ -121,6 +121,9 @@ class Reader:
     """Those of the own sets that the user let go of although they were executed: own or not, both is right."""
     blurred: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Attributes of a row, by its key, of which others' change may be taken for what the source itself put there."""
+    remembers: bool = False
+    """What the row held after one of the sets that were pending is taken for granted, also where the user was told of
+    others' change since and others took it back: Satchel knows the values, not which is newer."""
 
     def opinions(self, rules: Rules, wish: Wish, past: Sequence[State], at: int) -> set[Opinion]:
         """What may be said of an edit where the row is in its state number `at` (-1: there is none yet)."""
@@ -168,6 +171,9 @@ class Reader:
         for state in since:
             expected.update(_set_by(self.own, state))
         changed = {name for name in ATTRIBUTES if now[name] != expected.get(name)}
+        if self.remembers:
+            after = [state.row for state in past if state.row and state.author in wish.covered_by]
+            changed -= {name for name in changed if now[name] in [row[name] for row in after]}
         return changed - self.blurred.get(wish.key, frozenset())
 
 

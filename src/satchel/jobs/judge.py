@@ -12,7 +12,7 @@ from satchel.buckets.bound import bound_buckets
 from satchel.buckets.families import family_ids
 from satchel.database.pool import Connection
 from satchel.journal.rows import row_name
-from satchel.journal.sets import JournaledSet, known_rows, merged_known
+from satchel.journal.sets import JournaledSet, known_rows
 from satchel.model.client_model import ClientEntity, ClientModel
 from satchel.model.conflict import Course, Decision, Known, decide
 from satchel.model.edits import Action, Edit, EditOutcome, Outcome, Reason, Verdict
@@ -102,8 +102,7 @@ class Judge:
         """What is to become of the set. `is_past`: it may have been executed; rights are not asked for again, as the
         edits themselves may have taken them away."""
         scopes = await read_scopes(self._connection)
-        after = {edit.after for edit in journaled.edits if edit.after}
-        known = await known_rows(self._connection, after, device=journaled.device)
+        known = await known_rows(self._connection, journaled.edits, device=journaled.device)
         judged: list[JudgedEdit] = []
         for edit in journaled.edits:
             try:
@@ -116,7 +115,7 @@ class Judge:
             met = [each for each in judged if each.decision.course is course]
             if met:
                 outcome = outcome_of(journaled, verdict, [_met(each, verdict) for each in met])
-                return Judgement(outcome, tuple(judged), merged_known(known))
+                return Judgement(outcome, tuple(judged), known)
         return Judgement(None, tuple(judged))
 
     async def client_model(self, user_id: str) -> ClientModel:
@@ -129,7 +128,7 @@ class Judge:
         edit: Edit,
         scope: Scope,
         staged: Scope,
-        known: Mapping[str, Mapping[str, Any]],
+        known: Mapping[str, Any],
         *,
         is_past: bool,
     ) -> JudgedEdit:
@@ -242,8 +241,8 @@ def _met(judged: JudgedEdit, verdict: Verdict) -> EditOutcome:
     return EditOutcome(id=judged.edit.id, verdict=verdict, overlap=judged.decision.overlap, theirs=theirs)
 
 
-def _known(edit: Edit, known: Mapping[str, Mapping[str, Any]]) -> Known | None:
-    found = known.get(edit.after or "", {}).get(row_name(edit.entity, edit.key))
+def _known(edit: Edit, known: Mapping[str, Any]) -> Known | None:
+    found = known.get(row_name(edit.entity, edit.key))
     return msgspec.convert(found, Known) if found is not None else None
 
 

@@ -39,6 +39,8 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     """Executed."""
     told: Mapping[tuple[str, Key], bytes | None] = {}
     """Executed: the rows as the source has them now; missing: not known."""
+    asked: frozenset[tuple[str, Key]] = frozenset()
+    """Those of them that the source did not tell with its answer, but when it was asked later."""
 
     @property
     def writes(self) -> list[JudgedEdit]:
@@ -54,8 +56,9 @@ async def executed(
     is_merged = any(each.decision.is_merged for each in edits)
     verdict = Verdict.MERGED if is_merged else Verdict.ACCEPTED
     outcomes = [EditOutcome(id=each.edit.id, verdict=Verdict.MERGED) for each in edits if each.decision.is_merged]
-    told = await _complete(work, [each for each in edits if each.write_needed], rows)
-    return Settlement(journaled=journaled, outcome=outcome_of(journaled, verdict, outcomes), edits=edits, told=told)
+    told, asked = await _complete(work, [each for each in edits if each.write_needed], rows)
+    outcome = outcome_of(journaled, verdict, outcomes)
+    return Settlement(journaled=journaled, outcome=outcome, edits=edits, told=told, asked=asked)
 
 
 async def settle_all(work: OrganizationWork, settlements: Sequence[Settlement]) -> None:
@@ -85,9 +88,10 @@ async def settle_all(work: OrganizationWork, settlements: Sequence[Settlement]) 
 
 async def _complete(
     work: OrganizationWork, writes: Sequence[JudgedEdit], rows: Sequence[bytes | None]
-) -> dict[tuple[str, Key], bytes | None]:
-    """The rows after the writes; what the source did not tell is asked for. Missing: not known."""
+) -> tuple[dict[tuple[str, Key], bytes | None], frozenset[tuple[str, Key]]]:
+    """The rows after the writes (missing: not known), and which of them the source had to be asked for."""
     told: dict[tuple[str, Key], bytes | None] = {}
+    asked: set[tuple[str, Key]] = set()
     for judged, row in zip(writes, rows, strict=True):
         edit = judged.edit
         if edit.action is Action.DELETE:
@@ -95,10 +99,11 @@ async def _complete(
         elif row is not None:
             told[edit.entity, edit.key] = row
         else:
+            asked.add((edit.entity, edit.key))
             page = await work.source.rows(judged.entity, [edit.key])
             if page.row_count == 1:
                 told[edit.entity, edit.key] = bytes(msgspec.json.decode(page.rows, type=list[msgspec.Raw])[0])
-    return told
+    return told, frozenset(asked)
 
 
 async def _stage(
@@ -125,11 +130,7 @@ async def _settle(connection: Connection, settlement: Settlement, fresh: Collect
     known = settlement.known
     if settlement.edits:
         known = {
-            row_name(each.edit.entity, each.edit.key): (
-                await _known(connection, each)
-                if (each.edit.entity, each.edit.key) in fresh
-                else _known_unstaged(each, settlement.told)
-            )
+            row_name(each.edit.entity, each.edit.key): await _known(connection, settlement, each, fresh)
             for each in settlement.edits
         }
     return await settle(connection, settlement.journaled.number, settlement.outcome, known) is not None
@@ -174,34 +175,34 @@ def _pages(edits: Sequence[JudgedEdit], told: Mapping[tuple[str, Key], bytes | N
     return pages
 
 
-def _known_unstaged(judged: JudgedEdit, told: Mapping[tuple[str, Key], bytes | None]) -> Known:
-    """What staging has may be another state: what counts is what the source told of the write, or what was judged."""
+async def _known(
+    connection: Connection, settlement: Settlement, judged: JudgedEdit, fresh: Collection[tuple[str, Key]]
+) -> Known:
+    row = (judged.edit.entity, judged.edit.key)
+    theirs = judged.theirs.values if judged.theirs is not None and judged.theirs.is_live else None
     if judged.edit.action is Action.DELETE:
-        return _known_after(judged, None)
-    if not judged.write_needed:
-        return _known_after(judged, _theirs(judged))
+        after: Mapping[str, Any] | None = None
+    elif not judged.write_needed:
+        after = theirs
+    elif row in fresh:
+        after = await _staged(connection, judged)
+    else:  # staging may have another state
+        after = {**(theirs or {}), **judged.edit.values, **_answered(judged, settlement.told)}
+    was_told = judged.write_needed and row not in settlement.asked
+    stamps = judged.entity.stamps
+    return known_after(judged.client, judged.edit, theirs, after, judged.known, was_told=was_told, stamps=stamps)
+
+
+def _answered(judged: JudgedEdit, told: Mapping[tuple[str, Key], bytes | None]) -> dict[str, Any]:
+    """What the source told of the row."""
     row = told.get((judged.edit.entity, judged.edit.key))
     answer = msgspec.json.decode(row) if row is not None else {}
     wire_names = {each.name: each.wire_name for each in judged.entity.attributes}
     names = [each.name for each in judged.client.attributes]
-    seen = {name: answer[wire_names[name]] for name in names if wire_names.get(name) in answer}
-    return _known_after(judged, {**(_theirs(judged) or {}), **judged.edit.values, **seen})
+    return {name: answer[wire_names[name]] for name in names if wire_names.get(name) in answer}
 
 
-async def _known(connection: Connection, judged: JudgedEdit) -> Any:
+async def _staged(connection: Connection, judged: JudgedEdit) -> Mapping[str, Any] | None:
     names = [attribute.name for attribute in judged.client.attributes]
     image = await read_image(connection, judged.entity, names, judged.edit.key)
-    after = image.values if image is not None and image.is_live else None
-    return _known_after(judged, after)
-
-
-def _known_after(judged: JudgedEdit, after: Mapping[str, Any] | None) -> Known:
-    was_told = judged.write_needed
-    stamps = judged.entity.stamps
-    return known_after(
-        judged.client, judged.edit, _theirs(judged), after, judged.known, was_told=was_told, stamps=stamps
-    )
-
-
-def _theirs(judged: JudgedEdit) -> Mapping[str, Any] | None:
-    return judged.theirs.values if judged.theirs is not None and judged.theirs.is_live else None
+    return image.values if image is not None and image.is_live else None

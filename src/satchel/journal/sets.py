@@ -122,49 +122,37 @@ async def playable(connection: Connection, *, under_way: Collection[int], limit:
     return [_journaled(row) for row in await cursor.fetchall()]
 
 
-async def known_rows(
-    connection: Connection, set_ids: Collection[str], *, device: str
-) -> Mapping[str, Mapping[str, Any]]:
-    """What a device may take for granted after these sets of its own: by set and `row_name`."""
+async def known_rows(connection: Connection, edits: Sequence[Edit], *, device: str) -> dict[str, Any]:
+    """What the device may take for granted of these edits' rows, by the sets that they stand on; by `row_name`."""
     found: dict[str, dict[str, Any]] = {}
-    asked = set(set_ids)
+    asked = {edit.after for edit in edits if edit.after}
     while asked:
         cursor = await connection.execute(_SQL["known"], {"ids": list(asked), "device": device})
         fresh = {set_id: msgspec.json.decode(known) for set_id, known in await cursor.fetchall()}
         found |= fresh
         asked = {row[AS_AFTER] for rows in fresh.values() for row in rows.values() if AS_AFTER in row} - found.keys()
-    known = {
-        set_id: {name: _followed(found, name, row) for name, row in found[set_id].items()}
-        for set_id in set_ids
-        if set_id in found
-    }
-    return {set_id: {name: row for name, row in rows.items() if row is not None} for set_id, rows in known.items()}
-
-
-def _followed(found: Mapping[str, Mapping[str, Any]], name: str, row: Mapping[str, Any] | None) -> Any:
-    """What is known of a row, where it may be as after an earlier set; None: nothing."""
-    passed: set[str] = set()
-    while row is not None and AS_AFTER in row:
-        set_id = row[AS_AFTER]
-        if set_id in passed:
-            return None  # a device that names sets in a circle has itself to blame
-        passed.add(set_id)
-        row = found.get(set_id, {}).get(name)
-    return row
-
-
-def merged_known(known: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """What several sets made known, in one."""
-    return {row: found for rows in known.values() for row, found in rows.items()}
+    known = {row_name(e.entity, e.key): _known(found, e.after, row_name(e.entity, e.key)) for e in edits}
+    return {name: row for name, row in known.items() if row is not None}
 
 
 async def known_before(connection: Connection, set_id: str, *, device: str) -> dict[str, Any]:
     """What the device may take for granted before this set, by its earlier ones; also by those still to be played."""
-    found = await (await connection.execute(_SQL["edits"], {"id": set_id})).fetchone()
-    edits = [edit for edit in _edits(found[0]) if edit.after] if found else []
-    known = await known_rows(connection, {edit.after for edit in edits if edit.after}, device=device)
+    stored = await (await connection.execute(_SQL["edits"], {"id": set_id})).fetchone()
+    edits = [edit for edit in _edits(stored[0]) if edit.after] if stored else []
     to_come = {row_name(edit.entity, edit.key): {AS_AFTER: edit.after} for edit in edits}
-    return to_come | merged_known(known)
+    return to_come | await known_rows(connection, edits, device=device)
+
+
+def _known(found: Mapping[str, Mapping[str, Any]], set_id: str | None, name: str) -> Any:
+    """What is known of a row after a set, which may say that it is as after an earlier one; None: nothing."""
+    passed: set[str] = set()
+    while set_id is not None and set_id not in passed:  # a device that names sets in a circle has itself to blame
+        passed.add(set_id)
+        row = found.get(set_id, {}).get(name)
+        if row is None or AS_AFTER not in row:
+            return row
+        set_id = row[AS_AFTER]
+    return None
 
 
 async def mark_sending(connection: Connection, journaled: JournaledSet, attempt: Attempt) -> bool:
