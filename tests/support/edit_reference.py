@@ -137,7 +137,10 @@ class Reader:
         forgotten = chain.from_iterable(combinations(there, n) for n in range(len(there) + 1))
         readers = [replace(self, own={*self.own} - {*gone}) for gone in forgotten]
         return {
-            each._opinion(rules, wish, past, at) for reader in readers for each in (reader, replace(reader, blurred={}))
+            each._opinion(rules, wish, past, at)
+            for reader in readers
+            for lenient in (reader, replace(reader, remembers=True))
+            for each in (lenient, replace(lenient, blurred={}))
         }
 
     def _opinion(self, rules: Rules, wish: Wish, past: Sequence[State], at: int) -> Opinion:
