@@ -279,3 +279,72 @@ def test_an_attribute_that_vanished_quarantines_and_an_added_one_does_not(store:
     assert states[gone][0] is SetState.QUARANTINED
     assert "creditlimit" in (states[gone][1] or "")
     assert names(store)[B] == "typed"
+
+
+def discard(store: Store, number: int) -> None:
+    with store.transaction() as c:
+        overlay = Overlay(c, store.model)
+        verdicts.discard(c, overlay, number)
+        overlay.finish(is_complete=False)
+
+
+def stands_on(store: Store, number: int) -> tuple[str | None, int]:
+    """The set that a set's edit stands on, and the set's version."""
+    pending = outbox.find(store.connection, number)
+    assert pending is not None
+    return pending.edits[0].after, pending.version
+
+
+def test_what_stood_on_an_undone_set_stands_on_what_that_one_stood_on(store: Store) -> None:
+    apply(store, l.begin(), l.model(MODEL), l.put(l.contact(A)), l.end("c", 1))
+    first, second, third = (update(store, A, fullname=each) for each in "123")
+    first_set = outbox.find(store.connection, first)
+    assert first_set is not None
+    discard(store, second)
+    assert stands_on(store, third) == (first_set.id, 1)
+    discard(store, first)
+    assert stands_on(store, third) == (None, 1)
+
+
+def test_what_the_server_may_have_goes_there_again_with_what_it_stands_on_now(store: Store) -> None:
+    apply(store, l.begin(), l.model(MODEL), l.put(l.contact(A)), l.end("c", 1))
+    first, second, third = (update(store, A, fullname=each) for each in "123")
+    first_set = outbox.find(store.connection, first)
+    assert first_set is not None
+
+    def unheard(_: EditsRequest) -> EditsAnswer:
+        raise SourceUnreachable("no answer")
+
+    with contextlib.suppress(SourceUnreachable):
+        upload(store, unheard)
+    discard(store, second)
+    assert stands_on(store, third) == (first_set.id, 2)
+    seen = []
+
+    def listening(request: EditsRequest) -> EditsAnswer:
+        seen.extend(msgspec.json.decode(raw) for raw in request.sets)
+        return EditsAnswer([Receipt(each["id"], each.get("version", 1)) for each in seen])
+
+    upload(store, listening)
+    assert [len(each.get("edits", [])) for each in seen] == [1, 0, 1]  # the second one is withdrawn
+    assert seen[2]["edits"][0]["after"] == first_set.id
+
+
+def test_a_sync_waits_only_for_what_can_be_played(store: Store) -> None:
+    apply(store, l.begin(), l.model(MODEL), l.put(l.contact(A), l.contact(B)), l.end("c", 1))
+    conflict, behind, other = (
+        update(store, A, fullname="1"),
+        update(store, A, fullname="2"),
+        update(store, B, fullname="3"),
+    )
+    upload(store, taken)
+    assert outbox.playable_count(store.connection) == 3
+    with store.transaction() as c:
+        outbox.move(c, conflict, SetState.CONFLICT)
+    assert outbox.playable_count(store.connection) == 1
+    with store.transaction() as c:
+        outbox.remove(c, other)
+    assert outbox.playable_count(store.connection) == 0
+    discard(store, behind)
+    upload(store, lambda request: EditsAnswer([Receipt(msgspec.json.decode(raw)["id"], 2) for raw in request.sets]))
+    assert outbox.playable_count(store.connection) == 1  # the server is to say that it is withdrawn

@@ -69,6 +69,7 @@ class PendingSet(msgspec.Struct, kw_only=True):
         return not self.edits
 
 
+_HELD = (SetState.CONFLICT.value, SetState.REJECTED.value)
 RowKey = tuple[str, str]
 """Entity, and the key as the JSON array of its parts."""
 
@@ -210,17 +211,23 @@ def counts(connection: apsw.Connection) -> dict[str, int]:
 
 
 def playable_count(connection: apsw.Connection) -> int:
-    """How many sets the server has and can play: none before them waits for the user's decision on a row of theirs."""
+    """How many sets the server has and can play: none before them waits for the user's decision on a row of theirs.
+
+    Cost: one pass over the outbox.
+    """
+    blocked: set[object] = set()
+    count = 0
     found = connection.execute(
-        "with recursive held (number) as ("
-        " select number from _satchel_set where state in ('conflict', 'rejected')"
-        " union select later.set_number from held"
-        " join _satchel_edit one on one.set_number = held.number"
-        " join _satchel_edit later on later.entity = one.entity and later.key = one.key"
-        " and later.set_number > one.set_number)"
-        " select count(*) from _satchel_set where state = 'sent' and number not in (select number from held)"
-    ).fetchall()
-    return int(str(found[0][0]))
+        "select s.state, json_group_array(json_array(e.entity, e.key)) filter (where e.entity is not null)"
+        " from _satchel_set s left join _satchel_edit e on e.set_number = s.number group by s.number order by s.number"
+    )
+    for state, listed in found:
+        rows = [tuple(row) for row in msgspec.json.decode(str(listed))]
+        if state in _HELD or not blocked.isdisjoint(rows):
+            blocked.update(rows)
+        elif state == SetState.SENT:
+            count += 1
+    return count
 
 
 def edited_rows(connection: apsw.Connection) -> dict[str, set[str]]:
