@@ -182,3 +182,10 @@ async def test_cap_executes_a_change_set_as_a_whole(cap: Source) -> None:
     assert (await cap.play(both, None, guid())).execution is Execution.DONE
     assert msgspec.json.decode((await cap.rows(books, [(book,)])).rows)[0]["author_ID"] == author
     assert (await cap.abilities()).has_batch is True
+
+
+async def test_what_cap_can_do_is_found_out(cap: Source) -> None:
+    books = await entity(cap, "Books")
+    await cap.play([make(books, guid(), title="There is one")], None, guid())
+    found = await cap.abilities([books])  # by reading
+    assert (found.has_batch, found.has_etags, found.has_audit, found.impersonates) == (True, True, False, False)
