@@ -6,7 +6,14 @@ import shutil
 import subprocess
 import sys
 
-DEBIAN_PACKAGES = {"npm": "npm", "node": "nodejs", "setpriv": "util-linux", "useradd": "passwd"}
+DEBIAN_PACKAGES = {
+    "npm": "npm",
+    "node": "nodejs",
+    "setpriv": "util-linux",
+    "useradd": "passwd",
+    "pg_ctlcluster": "postgresql",
+    "named": "bind9",
+}
 """Debian package by the program it brings."""
 
 

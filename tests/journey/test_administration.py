@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import ssl
 import subprocess
@@ -356,11 +355,11 @@ def test_deprovision_leaves_nothing_behind(running: Satchel, source: Sandbox, tm
         running.run("org", "deprovision", name, "--yes", "--wait")
         with pytest.raises((TokenInvalid, OrganizationUnknown)):
             device.sync()
-    url = json.loads((running.folder / "run" / "supervisor.json").read_text())["database_url"]
+    url = running.database_url()
     with psycopg.connect(url) as connection:
         databases = connection.execute("select datname from pg_database").fetchall()
         roles = connection.execute("select rolname from pg_roles").fetchall()
-    with psycopg.connect(url.replace("/postgres?", "/satchel?")) as control:
+    with psycopg.connect(running.database_url("satchel")) as control:
         items = control.execute(
             "select count(*) from procrastinate_jobs where args ->> 'organization' = %s and status <> 'succeeded'",
             [name],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -35,7 +34,7 @@ def states(running: Satchel) -> dict[str, str]:
 
 
 def left_behind(running: Satchel) -> list[str]:
-    url = json.loads((running.folder / "run" / "supervisor.json").read_text())["database_url"]
+    url = running.database_url()
     with psycopg.connect(url) as connection:
         rows = connection.execute(
             "select datname from pg_database where datname like 'satchel\\_%'"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,15 +16,13 @@ from typing import Any
 
 import httpx
 
+from tests.support.free_ports import free_port
+from tests.support.separate import SeparateServices, is_live
+
 READY_SECONDS = 60.0
+IS_SEPARATE = os.environ.get("SATCHEL_TEST_DATABASE") == "debian"
+"""Each service in a process of its own, against Debian's PostgreSQL, instead of `satchel up` with embedded engines."""
 EXAMPLE_PROFILE = Path(__file__).resolve().parents[2] / "examples" / "field-service.toml"
-
-
-def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = READY_SECONDS) -> Any:
@@ -206,22 +203,40 @@ class Satchel:
             **settings,
         }
         self.process: Process | None = None
+        self.separate = SeparateServices(folder.parent, self.environment) if IS_SEPARATE else None
 
     def start(self) -> dict[str, Any]:
         """Start all services and wait until devices can come."""
+        if self.separate is not None:
+            self.separate.start()
+            self.environment |= self.separate.environment
+            wait_for(lambda: is_live(self.sync_port), "the sync server")
+            return {"sync_endpoint": f"https://localhost:{self.sync_port}"}
         self.process = Process(["up", "--json"], self.environment, self.folder.parent / "satchel.log")
         return self.process.ready()
 
     def stop(self) -> int:
         """Stop all services."""
+        if self.separate is not None:
+            return self.separate.stop()
         assert self.process is not None
         return self.process.stop()
 
     def pids(self) -> dict[str, int]:
         """Process ids by service."""
+        if self.separate is not None:
+            return self.separate.pids()
         text = (self.folder / "run" / "supervisor.json").read_text()
         pids: dict[str, int] = json.loads(text)["pids"]
         return pids
+
+    def database_url(self, database: str = "postgres") -> str:
+        """The server's superuser, for tests that look behind."""
+        if self.separate is not None:
+            url = self.separate.postgres.superuser_url
+        else:
+            url = str(json.loads((self.folder / "run" / "supervisor.json").read_text())["database_url"])
+        return url.replace("/postgres?", f"/{database}?")
 
     def run(self, *arguments: str, status: int = 0) -> str:
         """Run a command and return what it printed; its exit status must be `status`."""
