@@ -1,4 +1,4 @@
-"""Debian's PostgreSQL, started by the test as an unprivileged user: TCP on loopback, passwords (SCRAM), its defaults."""
+"""Debian's PostgreSQL, started by the test as an unprivileged user: TCP on loopback, passwords, its defaults."""
 
 from __future__ import annotations
 
