@@ -18,6 +18,7 @@ from satchel.device import Choice, Device, PendingSet
 from satchel.device.edits.verdicts import MINE, THEIRS, conflicts_of
 from satchel.device.edits.wire import parse_text
 from satchel.errors import InputInvalid
+from satchel.model.client_model import ClientAttribute
 
 
 @click.command()
@@ -45,7 +46,7 @@ def edit(
     if action != "create" and not key:
         raise click.UsageError(f"{action} needs the row's key.")
     values = _values(device, entity, words)
-    parts = tuple(key.split(",")) if "," in key else key
+    parts = _key(device, entity, key)
     if action == "create":
         key = device.create(entity, values)
     elif action == "update":
@@ -112,7 +113,8 @@ def resolve(
     as_json: bool,
 ) -> None:
     """Decide a conflict by attribute, or correct what was refused: NAME=mine, NAME=theirs, or NAME=:another value."""
-    device.resolve(number, {name: _choice(value) for name, value in map(_pair, choices)})
+    attributes = _attributes_of(device, number)
+    device.resolve(number, {name: _choice(attributes.get(name), value) for name, value in map(_pair, choices)})
     _say(as_json, number, "It is sent with the next sync.")
 
 
@@ -164,18 +166,34 @@ def export(file: Path, force: bool, device: Device) -> None:
 COMMANDS = (edit, pending, conflicts, resolve, retry, discard, export)
 
 
+def _key(device: Device, entity: str, text: str) -> str | tuple[str, ...]:
+    """Parts of a composite key are separated by commas."""
+    found = device.model.entity_by_name.get(entity)
+    return tuple(text.split(",")) if found is not None and len(found.key) > 1 else text
+
+
 def _values(device: Device, entity: str, words: Sequence[str]) -> dict[str, Any]:
     found = device.model.entity_by_name.get(entity)
     attributes = {a.name: a for a in found.attributes} if found else {}
-    values: dict[str, Any] = {}
-    for name, text in map(_pair, words):
-        attribute = attributes.get(name)
-        target, separator, key = text.partition(":")
-        if attribute is not None and separator and target in attribute.targets:
-            values[name] = (target, key)
-        else:
-            values[name] = text if attribute is None else parse_text(attribute, text)
-    return values
+    return {name: _typed(attributes.get(name), text) for name, text in map(_pair, words)}
+
+
+def _typed(attribute: ClientAttribute | None, text: str) -> Any:
+    """A value as it was typed; a lookup's may begin with its target (`account:KEY`)."""
+    if attribute is None:
+        return text
+    target, separator, key = text.partition(":")
+    return (target, key) if separator and target in attribute.targets else parse_text(attribute, text)
+
+
+def _attributes_of(device: Device, number: int) -> dict[str, ClientAttribute]:
+    """What a pending set changes, by the names that a choice may use."""
+    found: dict[str, ClientAttribute] = {}
+    for change in (change for each in device.pending() if each.number == number for change in each.edits):
+        entity = device.model.entity_by_name.get(change.entity)
+        for attribute in entity.attributes if entity else ():
+            found |= {attribute.name: attribute, f"{change.entity}.{attribute.name}": attribute}
+    return found
 
 
 def _pair(word: str) -> tuple[str, str]:
@@ -185,12 +203,12 @@ def _pair(word: str) -> tuple[str, str]:
     return name, value
 
 
-def _choice(text: str) -> Choice:
+def _choice(attribute: ClientAttribute | None, text: str) -> Choice:
     if text in {MINE, THEIRS}:
         return Choice(side=text)
     if not text.startswith(":"):
         raise click.UsageError(f"{text!r} is neither mine nor theirs; give another value as :VALUE.")
-    return Choice(value=text[1:] or None)
+    return Choice(value=_typed(attribute, text[1:]) if text[1:] else None)
 
 
 def _row(each: PendingSet) -> dict[str, Any]:

@@ -23,8 +23,8 @@ from satchel.journal.sets import (
 )
 from satchel.model.client_model import ClientModel
 from satchel.model.edits import MAX_SET_BYTES, EditSet, Outcome, Receipt, Verdict
+from satchel.model.keys import MAX_KEY_CHARACTERS
 
-MAX_KEY_CHARACTERS = 600
 _UNREADABLE = "The server cannot read this edit"
 
 

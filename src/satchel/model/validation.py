@@ -21,8 +21,11 @@ from satchel.model.edits import Action
 from satchel.model.metadata import AttributeType
 
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_NUMBER = re.compile(r"-?[0-9]{1,200}(\.[0-9]{1,200})?")
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,199})(\.[0-9]{1,200})?")
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,12})?Z")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_TIME = re.compile(r"[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,12})?")
+_HALF_OF_A_PAIR = re.compile("[\ud800-\udfff]")
 _MEMO_CHARACTERS = 2_000_000
 
 
@@ -70,7 +73,7 @@ def _value_problems(entity: ClientEntity, attribute: ClientAttribute, action: Ac
         yield Problem(name, "a key cannot be changed")
     elif not (attribute.is_creatable if action is Action.CREATE else attribute.is_updatable):
         yield Problem(name, "it cannot be set" if action is Action.CREATE else "it cannot be changed")
-    elif value is None and attribute.is_required:
+    elif value in (None, "") and attribute.is_required:
         yield Problem(name, "it is required")
     elif value is not None and (found := misfit(attribute, value)):
         yield Problem(name, found)
@@ -94,6 +97,8 @@ def _text(attribute: ClientAttribute, value: Any) -> str | None:
         return "it takes text"
     if "\0" in value:
         return "it has a character that cannot be stored (NUL)"
+    if _HALF_OF_A_PAIR.search(value):
+        return "it has half of a surrogate pair, which is no character"
     limit = attribute.max_length or _MEMO_CHARACTERS
     return f"it takes at most {limit:,} characters" if len(value) > limit else None
 
@@ -123,7 +128,11 @@ def _decimal(attribute: ClientAttribute, value: Any) -> str | None:
 
 
 def _double(attribute: ClientAttribute, value: Any) -> str | None:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+    try:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond any double
+        is_number = False
+    if not is_number:
         return "it takes a number"
     return _range(attribute, Decimal(repr(value)))
 
@@ -148,12 +157,12 @@ def _moment(attribute: ClientAttribute, value: Any) -> str | None:
 
 
 def _date(attribute: ClientAttribute, value: Any) -> str | None:
-    is_date = isinstance(value, str) and len(value) == 10 and _parses(date.fromisoformat, value)
+    is_date = isinstance(value, str) and _DATE.fullmatch(value) and _parses(date.fromisoformat, value)
     return None if is_date else "it takes a date, such as 2026-11-23"
 
 
 def _time(attribute: ClientAttribute, value: Any) -> str | None:
-    is_time = isinstance(value, str) and len(value) >= 8 and value[2] == ":" and _parses(time.fromisoformat, value)
+    is_time = isinstance(value, str) and _TIME.fullmatch(value) and _parses(time.fromisoformat, value[:8])
     return None if is_time else "it takes a time of day, such as 15:35:08"
 
 
@@ -175,6 +184,8 @@ def _choices(attribute: ClientAttribute, value: Any) -> str | None:
     parts = value.split(",") if isinstance(value, str) and value else []
     if not parts or not all(re.fullmatch(r"-?[0-9]{1,12}", part) for part in parts):
         return "it takes numbers of choices, separated by commas"
+    if len(set(parts)) < len(parts):
+        return "it takes each choice once"
     found = (_choice(attribute, int(part)) for part in parts)
     return next((each for each in found if each), None)
 

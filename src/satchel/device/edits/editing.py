@@ -57,7 +57,7 @@ class Changes:
         kind = self._entity(entity)
         given = {**(values or {}), **more}
         key = self._new_key(kind, given)
-        wire = self._wire(kind, {n: v for n, v in given.items() if n not in kind.key})
+        wire = self.wire(kind, {n: v for n, v in given.items() if n not in kind.key})
         row = row_key(entity, key)
         if row in self._changes or self._read(kind, key) is not None or read_image(self._connection, row) is not None:
             raise EditInvalid(f"There is a row {_shown(key)} of {entity} already.")
@@ -71,7 +71,7 @@ class Changes:
         kind = self._entity(entity)
         parts = self._key(kind, key)
         current = self._require(kind, parts)
-        wire = self._wire(kind, {**(values or {}), **more})
+        wire = self.wire(kind, {**(values or {}), **more})
         if not wire:
             raise EditInvalid("Nothing is to be changed.", hint="Give at least one attribute and its value.")
         self._check(kind, Action.UPDATE, wire)
@@ -130,6 +130,19 @@ class Changes:
             )
         return outbox.add(self._connection, edit_set)
 
+    def wire(self, entity: ClientEntity, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Values in the wire form; a lookup with the attribute that names its target. Errors: EditInvalid."""
+        attributes = {a.name: a for a in entity.attributes}
+        wire: dict[str, Any] = {}
+        for name, value in given.items():
+            attribute = attributes.get(name)
+            if attribute is None:
+                near = difflib.get_close_matches(name, attributes, n=2, cutoff=0.5)
+                hint = f"Did you mean {' or '.join(near)}?" if near else f"It has {', '.join(attributes)}."
+                raise EditInvalid(f"{entity.name} has no attribute {name!r}.", hint=hint)
+            wire |= self._lookup(attribute, value) if attribute.targets else {name: to_wire(attribute, value)}
+        return wire
+
     def _was_seen(self, entity: ClientEntity, row: RowKey) -> bool:
         """The row was told in the reset that is under way, or there is none."""
         if not self._connection.execute("select 1 from _satchel_state where name = 'reset'").fetchall():
@@ -169,18 +182,6 @@ class Changes:
         if problem is not None:
             _refuse(entity, problem.attribute, problem.message)
         return found
-
-    def _wire(self, entity: ClientEntity, given: Mapping[str, Any]) -> dict[str, Any]:
-        attributes = {a.name: a for a in entity.attributes}
-        wire: dict[str, Any] = {}
-        for name, value in given.items():
-            attribute = attributes.get(name)
-            if attribute is None:
-                near = difflib.get_close_matches(name, attributes, n=2, cutoff=0.5)
-                hint = f"Did you mean {' or '.join(near)}?" if near else f"It has {', '.join(attributes)}."
-                raise EditInvalid(f"{entity.name} has no attribute {name!r}.", hint=hint)
-            wire |= self._lookup(attribute, value) if attribute.targets else {name: to_wire(attribute, value)}
-        return wire
 
     def _lookup(self, attribute: ClientAttribute, value: Any) -> dict[str, Any]:
         """A lookup, with the attribute that names its target where there are several."""

@@ -9,11 +9,11 @@ import apsw
 import msgspec
 
 from satchel.device.edits import outbox
+from satchel.device.edits.editing import Changes
 from satchel.device.edits.outbox import PendingSet, SetState, row_key
 from satchel.device.edits.overlay import Overlay, read_image
-from satchel.device.edits.wire import to_wire
 from satchel.errors import EditInvalid, EditUnknown
-from satchel.model.client_model import ClientModel
+from satchel.model.client_model import ClientEntity, ClientModel
 from satchel.model.edits import Action, Edit, EditOutcome, Outcome, Verdict
 from satchel.model.validation import problems
 
@@ -26,7 +26,7 @@ _STATE_OF = {
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """What counts for one attribute of a conflict: `mine`, `theirs`, or another value."""
+    """What counts for one attribute of a conflict: `mine`, `theirs`, or another value, as `Changes.update` takes it."""
 
     side: str = ""
     value: Any = None
@@ -174,24 +174,11 @@ def _resolved(
     unused: set[str],
 ) -> Edit | None:
     """The edit with the choices in it; None where nothing of it is left."""
-    values = dict(edit.values)
-    overlap = set(outcome.overlap) if outcome else set()
     entity = model.entity_by_name.get(edit.entity)
-    attributes = {a.name: a for a in entity.attributes} if entity else {}
-    for name in list(values):
-        given = [n for n in (f"{edit.entity}.{name}", name) if n in choices]
-        if not given:
-            if name in overlap:
-                raise EditInvalid(
-                    f"Both sides changed {edit.entity}.{name}.", hint=f"Say which counts: {name}=mine or {name}=theirs."
-                )
-            continue
-        unused.difference_update(given)
-        choice = choices[given[0]]
-        if choice.side == THEIRS:
-            del values[name]
-        elif choice.side != MINE:
-            values[name] = to_wire(attributes[name], choice.value) if name in attributes else choice.value
+    overlap = set(outcome.overlap) if outcome else set()
+    pairs = _pairs(entity, edit)
+    values = _chosen(Changes(connection, model), entity, edit, pairs, overlap, choices)
+    unused.difference_update(each for name in edit.values.keys() - pairs.values() for each in _spelled(edit, name))
     if edit.action is Action.UPDATE and not values:
         return None
     if edit.action is Action.DELETE and "" in choices:
@@ -204,6 +191,45 @@ def _resolved(
     if outcome is not None and outcome.theirs is not None:
         return msgspec.structs.replace(edit, values=values, base=outcome.theirs, after=None)
     return _based_anew(connection, msgspec.structs.replace(edit, values=values))
+
+
+def _pairs(entity: ClientEntity | None, edit: Edit) -> dict[str, str]:
+    """The edit's lookups that name their target in another attribute: both are decided as one."""
+    attributes = entity.attributes if entity else ()
+    return {a.name: a.type_attribute for a in attributes if a.type_attribute and a.name in edit.values}
+
+
+def _chosen(
+    changes: Changes,
+    entity: ClientEntity | None,
+    edit: Edit,
+    pairs: Mapping[str, str],
+    overlap: set[str],
+    choices: Mapping[str, Choice],
+) -> dict[str, Any]:
+    """What the edit sets now."""
+    known = {a.name for a in entity.attributes} if entity else set()
+    values = dict(edit.values)
+    for name in edit.values:
+        if name in pairs.values():
+            continue  # as its lookup
+        names = {name, pairs.get(name, name)}
+        choice = next((choices[each] for each in _spelled(edit, name) if each in choices), None)
+        if choice is None:
+            if names & overlap:
+                raise EditInvalid(
+                    f"Both sides changed {edit.entity}.{name}.", hint=f"Say which counts: {name}=mine or {name}=theirs."
+                )
+        elif choice.side == THEIRS:
+            values = {each: value for each, value in values.items() if each not in names}
+        elif choice.side != MINE:
+            new = {name: choice.value}
+            values |= changes.wire(entity, new) if entity and name in known else new
+    return values
+
+
+def _spelled(edit: Edit, name: str) -> tuple[str, str]:
+    return f"{edit.entity}.{name}", name
 
 
 def conflicts_of(pending: PendingSet) -> Sequence[tuple[Edit, EditOutcome]]:
