@@ -100,6 +100,13 @@ class OrganizationExists(ConfigError):
     code = "E113"
 
 
+class StorageMisconfigured(ConfigError):
+    """Object storage's address or credentials are wrong."""
+
+    code = "E107"
+    default_hint = "Check [storage]: url, endpoint, key_id and key_secret."
+
+
 class UserUnknown(ConfigError):
     """The source has no such user."""
 
@@ -190,6 +197,13 @@ class StoreBusy(RetryLater):
     """The database cannot be reached now."""
 
     code = "E203"
+
+
+class StorageBusy(RetryLater):
+    """Object storage cannot be reached now."""
+
+    code = "E206"
+    default_hint = "`satchel doctor` tests it."
 
 
 class TooManyEdits(RetryLater):

@@ -120,7 +120,22 @@ class Schedule(Section, frozen=True, kw_only=True):
 class Storage(Section, frozen=True, kw_only=True):
     """Object storage for snapshots, logs and traces."""
 
-    url: Annotated[str, Meta(description="s3://, az:// or gs:// URL; empty: a folder in the data folder.")] = ""
+    url: Annotated[
+        str,
+        Meta(description="s3://bucket/prefix, az://container/prefix or gs://; empty: a folder in the data folder."),
+    ] = ""
+    endpoint: Annotated[
+        str, Meta(description="Address of a server other than the provider's own, such as https://minio.example:9000.")
+    ] = ""
+    region: Annotated[str, Meta(description="Region (S3).")] = ""
+    key_id: Annotated[
+        str,
+        Meta(description="Access key id (S3), account name (Azure); empty: from the provider's variables."),
+    ] = ""
+    key_secret: Annotated[str, Meta(description="Secret access key (S3) or account key (Azure).")] = ""
+    timeout_seconds: Annotated[
+        float, Meta(gt=0, le=600, description="Longest time for one request, retries included.")
+    ] = 30.0
 
 
 class Secrets(Section, frozen=True, kw_only=True):

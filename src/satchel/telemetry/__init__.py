@@ -1,1 +1,1 @@
-"""Logs (later traces and metrics) of all services."""
+"""Logs, traces and metrics of all services."""
