@@ -119,6 +119,13 @@ class InputInvalid(ConfigError):
     code = "E115"
 
 
+class TopologyInvalid(ConfigError):
+    """The topology file cannot be used."""
+
+    code = "E117"
+    default_hint = "`satchel deploy check TOPOLOGY` names all that is wrong; docs/reference/topology.md has the keys."
+
+
 class DeviceKeyWrong(ConfigError):
     """The device's key does not open its database."""
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "profile": "Offline profiles: import, preview, publish, explain.",
     "edits": "Edits of devices: list, show, retry, close.",
     "device": "A device: enroll, sync, query.",
+    "deploy": "Firewalls, load balancer, units and manifests from one topology.",
     "sandbox": "A sample organization: a Dataverse-shaped OData service.",
 }
 

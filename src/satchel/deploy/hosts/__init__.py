@@ -1,0 +1,1 @@
+"""The files of one host, each as it stands below the host's root folder."""

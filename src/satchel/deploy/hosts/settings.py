@@ -1,0 +1,71 @@
+"""Satchel's own settings on a host. Secrets are not among them: units hand those over as files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from satchel.deploy.hosts.balancer import CERTIFICATES
+from satchel.deploy.topology import Topology
+
+PATH = "etc/satchel/satchel.toml"
+Tree = dict[str, dict[str, object]]
+
+
+def render_settings(topology: Topology, host: str) -> str:
+    """`satchel.toml` of a host; what the topology says in [settings] comes last."""
+    address, ports = topology.hosts[host].address, topology.ports
+    sync_host = "127.0.0.1" if topology.balancer.client_addresses else address
+    tree = common_settings(topology)
+    tree["sync"] |= {"host": sync_host, "port": ports.sync_server, "tls_certificate_file": "/etc/satchel/tls/host.pem"}
+    tree["management"] = {"host": address, "port": ports.management}
+    return written(merged(tree, topology.settings))
+
+
+def common_settings(topology: Topology) -> Tree:
+    """What all processes of the installation have in common, wherever they run."""
+    tree: Tree = {
+        "database": {"url": database_url(topology, topology.control_host)},
+        "staging": {"url": database_url(topology, topology.staging_hosts[0])},
+        "sync": {"public_url": public_url(topology)},
+        "log": {"format": "json"},
+    }
+    if topology.objects.url:
+        tree["storage"] = {"url": topology.objects.url}
+    return tree
+
+
+def database_url(topology: Topology, host: str) -> str:
+    """Without a password; libpq takes it from the file that PGPASSFILE names. A server that is gone is noticed soon."""
+    where = f"{topology.databases.user}@{topology.full_name(host)}:{topology.ports.database}/postgres"
+    patience = "connect_timeout=5&keepalives_idle=10&keepalives_interval=5&keepalives_count=3&tcp_user_timeout=20000"
+    return f"postgresql://{where}?sslmode=verify-full&sslrootcert={CERTIFICATES}&{patience}"
+
+
+def public_url(topology: Topology) -> str:
+    """Where devices begin."""
+    port = "" if topology.ports.sync == 443 else f":{topology.ports.sync}"
+    return f"https://sync.{topology.installation.domain}{port}"
+
+
+def merged(lower: Tree, upper: Mapping[str, Mapping[str, object]]) -> Tree:
+    """Section by section, the upper one wins."""
+    return {name: {**lower.get(name, {}), **upper.get(name, {})} for name in dict.fromkeys((*lower, *upper))}
+
+
+def written(tree: Tree) -> str:
+    """As TOML."""
+    lines: list[str] = []
+    for section, values in tree.items():
+        lines += [f"[{section}]", *(f"{name} = {_value(value)}" for name, value in values.items()), ""]
+    return "\n".join(lines)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, list):
+        return f"[{', '.join(_value(one) for one in value)}]"
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'

@@ -1,0 +1,54 @@
+"""Who may talk to whom follows from roles, and from nothing else."""
+
+from __future__ import annotations
+
+from satchel.deploy.flows import flows_of
+from satchel.deploy.parse import parse
+from satchel.deploy.topology import Topology
+
+
+def test_from_anywhere_only_sync_port_and_names_can_be_reached(topology: Topology) -> None:
+    found = {(flow.target, flow.protocol, flow.port) for flow in flows_of(topology) if flow.origin == "anywhere"}
+    assert found == {("lb1", "tcp", 443), ("ns1", "tcp", 53), ("ns1", "udp", 53)}
+
+
+def test_databases_are_reached_by_services_alone(topology: Topology) -> None:
+    origins = {flow.origin for flow in flows_of(topology) if flow.target in {"db1", "db2"}}
+    assert origins == {"sync1", "sync2", "worker1", "worker2", "control1"}
+
+
+def test_management_is_reached_by_those_who_announce(topology: Topology) -> None:
+    origins = {flow.origin for flow in flows_of(topology) if flow.port == topology.ports.management}
+    assert origins == {"worker1", "worker2", "control1"}
+
+
+def test_the_balancer_reaches_sync_servers_and_names_only(topology: Topology) -> None:
+    found = {(flow.target, flow.port) for flow in flows_of(topology) if flow.origin == "lb1"}
+    assert found == {("sync1", 8443), ("sync2", 8443), ("ns1", 53)}
+
+
+def test_sources_are_reached_by_workers_and_provisioning(topology: Topology) -> None:
+    origins = {flow.origin for flow in flows_of(topology) if flow.target == "198.51.100.10"}
+    assert origins == {"worker1", "worker2", "control1"}
+
+
+def test_a_source_without_addresses_is_anywhere_outside(text: str) -> None:
+    changed = parse(text.replace('addresses = ["198.51.100.10"]', ""))
+    assert [flow.target for flow in flows_of(changed) if flow.why == "source contoso"] == ["outside"] * 3
+
+
+def test_an_issuer_and_object_storage_outside_are_reached(text: str) -> None:
+    changed = parse(
+        text + "[identity]\nissuer = 'https://login.example/'\n[objects]\nurl = 's3://field'\n[ports]\nobjects = 9000\n"
+    )
+    found = {(flow.origin, flow.port) for flow in flows_of(changed) if flow.target == "outside" and flow.port != 53}
+    assert found >= {("sync1", 443), ("sync1", 9000), ("worker2", 9000), ("control1", 443)}
+
+
+def test_more_is_allowed_where_the_file_says_so(text: str) -> None:
+    more = "[[allow]]\norigin = '192.0.2.0/24'\ntarget = 'worker'\nport = 9100\nwhy = 'metrics'\n"
+    found = [flow for flow in flows_of(parse(text + more)) if flow.port == 9100]
+    assert [(flow.origin, flow.target) for flow in found] == [
+        ("192.0.2.0/24", "worker1"),
+        ("192.0.2.0/24", "worker2"),
+    ]
