@@ -13,6 +13,9 @@ DEBIAN_PACKAGES = {
     "useradd": "passwd",
     "pg_ctlcluster": "postgresql",
     "named": "bind9",
+    "nft": "nftables",
+    "haproxy": "haproxy",
+    "ip": "iproute2",
 }
 """Debian package by the program it brings."""
 
