@@ -42,7 +42,8 @@ One TOML file says which hosts there are and what runs on them; `satchel deploy 
 `satchel deploy render` makes the files of every host from it. [examples/topology.toml](../../examples/topology.toml)
 is a whole one. How to go on: [deploy from a topology](../how-to/deploy-from-a-topology.md).
 
-Roles: {", ".join(f"`{role}`" for role in Role)}. A host may have several, as long as they do not listen on the same port.
+Roles: {", ".join(f"`{role}`" for role in Role)}. A host may have several,
+as long as they do not listen on the same port.
 
 ## [subnets]
 
@@ -55,7 +56,8 @@ Settings of Satchel that all its processes get besides what follows from the top
 """
 _FLOWS = """## Who may talk to whom
 
-Everything is dropped, in both directions, but what this list allows and what answers it.
+Everything is dropped, in both directions, but what this list allows and what answers it. Services: `sync`, `worker`,
+`provisioning`.
 
 | from | to | port | for |
 |---|---|---|---|
@@ -65,11 +67,11 @@ Everything is dropped, in both directions, but what this list allows and what an
 | every host | `dns` | `dns` | names; `provisioning` keeps the records |
 | `dns` | `dns.forwarders`, else outside | 53 | other names |
 | `balancer` | `sync` | `sync_server` | syncs, health checks |
-| `sync`, `worker`, `provisioning` | `database` | `database` | control and staging databases |
+| services | `database` | `database` | control and staging databases |
 | `worker`, `provisioning` | `sync` | `management` | announcements |
 | `worker`, `provisioning` | each source's addresses, else outside | the source's | pulls, playback |
-| `sync`, `worker`, `provisioning` | `objects`, else outside where a URL is given | `objects` | snapshots, logs, traces |
-| `sync`, `worker`, `provisioning` | `identity`, else outside where there is an issuer | `identity` | the issuer's keys |
+| services | `objects`, else outside where a URL is given | `objects` | snapshots, logs, traces |
+| services | `identity`, else outside where there is an issuer | `identity` | the issuer's keys |
 | `administration.block` | every host | `administration.ssh_port` | administrators |
 | `[[allow]]` | | | what you add |
 """
