@@ -21,7 +21,7 @@ EXAMPLES = [
     for page in PAGES
     for text in re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)
     if "[[entity]]" in text
-] + [path.read_text() for path in (ROOT / "examples").glob("*.toml")]
+] + [path.read_text() for path in (ROOT / "examples").glob("*.toml") if "[[entity]]" in path.read_text()]
 PATHS = re.findall(r"in `(\w+)`: `([\w./]+)`", PAGES[0].read_text())
 
 
