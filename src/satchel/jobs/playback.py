@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any
 
 import structlog
 
 from satchel.errors import RetryLater, SatchelError, SourceBusy, SourceMisconfigured
 from satchel.jobs.ask_again import ask_again, refresh_rows
+from satchel.jobs.evidence import was_executed
 from satchel.jobs.judge import Judge, JudgedEdit, Judgement, outcome_of
 from satchel.jobs.organization import OrganizationWork
 from satchel.jobs.settler import Settler
@@ -25,12 +24,11 @@ from satchel.journal.sets import Attempt, JournaledSet, drop_settled, mark_sendi
 from satchel.model.edits import Action, EditOutcome, Outcome, Reason, Verdict
 from satchel.model.ids import Key
 from satchel.model.metadata import Entity
-from satchel.model.same import same
 from satchel.model.writes import Execution, Played
 from satchel.staging.abilities import save_abilities
 from satchel.staging.head import read_scopes
 from satchel.staging.users import Users
-from satchel.staging.written import forget_old, noted_among
+from satchel.staging.written import asked_now, executed_lately, forget_old, note_written, noted_among
 
 SIDE_BY_SIDE = 16
 LOOK_SECONDS = 0.05
@@ -38,6 +36,8 @@ _ROUNDS = 6
 _FIRST_WAIT_SECONDS = 1.0
 _LONGEST_WAIT_SECONDS = 60.0
 _KEPT_DAYS = 90
+_LATELY_SECONDS = 600.0
+"""A source's audit may be read with clocks that are minutes apart."""
 log = structlog.get_logger()
 
 
@@ -100,15 +100,6 @@ class _Player:
             if task in done:
                 del self._tasks[number]
                 self._settled += task.result()
-
-
-class Evidence(StrEnum):
-    """What a row tells of an attempt whose answer was lost."""
-
-    EXECUTED = "executed"  # the source's audit has it
-    LIKELY = "likely"  # the row is as it would be
-    NOT_EXECUTED = "not executed"
-    UNKNOWN = "unknown"
 
 
 class _Play:
@@ -180,10 +171,13 @@ class _Play:
         judgement = await self._judge(is_past=True)
         if not judgement.edits:
             raise RetryLater("The user's rows cannot be read, and the source may have executed the edits.")
-        executed = await self._was_executed(judgement, attempt)
+        executed = await was_executed(self._work, self._set, judgement.edits, attempt)
         if executed is None:
             await self._settle_uncertain(judgement)
         elif executed:
+            rows = sorted((each.edit.entity, each.edit.key) for each in judgement.edits)
+            async with self._work.staging.transaction() as connection:
+                await note_written(connection, rows, by_edit=True)
             await self._settle_executed([each.done() for each in judgement.edits])
         else:
             self._is_unknown = False
@@ -204,8 +198,11 @@ class _Play:
 
     async def _send(self, writes: Sequence[JudgedEdit], etags: dict[str, str | None]) -> Played | None:
         """Order: the journal says what may be executed before the source hears of it."""
-        attempt = Attempt(since=datetime.now(UTC), etags=etags)
+        rows = {(each.edit.entity, each.edit.key): each.edit.id for each in writes}
         async with self._work.staging.transaction() as connection:
+            lately = await executed_lately(connection, rows, seconds=_LATELY_SECONDS)
+            alone = {rows[row]: seconds for row, seconds in lately.items()}
+            attempt = Attempt(since=await asked_now(connection), etags=etags, alone_seconds=alone)
             if not await mark_sending(connection, self._set, attempt):
                 return None
         self._is_unknown = True
@@ -238,38 +235,6 @@ class _Play:
             by_entity.setdefault(each.entity.name, (each.entity, []))[1].append(each.edit.key)
         for entity, keys in by_entity.values():
             await refresh_rows(self._work, entity, keys)
-
-    async def _was_executed(self, judgement: Judgement, attempt: Attempt) -> bool | None:
-        """Whether an attempt of unknown effect was executed; None: nobody knows.
-
-        It was executed as a whole or not at all, so one edit's proof counts for all. A row that is as it would be
-        proves nothing where another edit of the set shows otherwise.
-        """
-        found = [await self._evidence(each, attempt) for each in judgement.edits if each.edit.id in attempt.etags]
-        if Evidence.NOT_EXECUTED in found:
-            return False
-        if Evidence.EXECUTED in found:
-            return True
-        return True if found and all(each is Evidence.LIKELY for each in found) else None
-
-    async def _evidence(self, judged: JudgedEdit, attempt: Attempt) -> Evidence:
-        edit, theirs = judged.edit, judged.theirs
-        row = theirs.values if theirs is not None and theirs.is_live else None
-        etag = attempt.etags[edit.id]
-        if theirs is not None and row is not None and etag is not None and theirs.etag == etag:
-            return Evidence.NOT_EXECUTED  # nothing happened to the row since
-        told = await self._work.source.was_executed(judged.write, self._set.user_id, attempt.since)
-        if told is not None:
-            return Evidence.EXECUTED if told else Evidence.NOT_EXECUTED
-        if edit.action is Action.DELETE:
-            return Evidence.LIKELY if row is None else Evidence.NOT_EXECUTED
-        if edit.action is Action.CREATE and row is not None and judged.has_own_key:
-            return Evidence.EXECUTED  # nobody else knows its key
-        if row is None:
-            return Evidence.NOT_EXECUTED if edit.action is Action.CREATE else Evidence.UNKNOWN
-        kinds = {a.name: a.type for a in judged.client.attributes}
-        is_as_set = all(same(kinds[n], v, row.get(n)) for n, v in edit.values.items() if n in kinds)
-        return Evidence.LIKELY if is_as_set else Evidence.UNKNOWN
 
     async def _settle_uncertain(self, judgement: Judgement) -> None:
         """It may have been executed, and others changed the row since: sent again it could undo their change."""

@@ -120,8 +120,7 @@ async def _stage(
     for each in writes:
         if (each.edit.entity, each.edit.key) not in rows:
             await note_unsettled(connection, each.edit.entity, [each.edit.key])
-    if rows:
-        await note_written(connection, sorted(rows))
+    await note_written(connection, sorted((each.edit.entity, each.edit.key) for each in writes), by_edit=True)
     return rows
 
 

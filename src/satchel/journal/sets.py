@@ -24,8 +24,11 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     """What was sent to the source, while its effect is unknown."""
 
     since: datetime
+    """By the database's clock."""
     etags: dict[str, str | None]
     """The version each edit's row had, by the edit's id."""
+    alone_seconds: dict[str, float] = {}
+    """How long before that Satchel had written the edit's row last, by the edit's id; missing: not lately."""
 
 
 class JournaledSet(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,18 +27,33 @@ delete from satchel.edit_row where number = %(number)s
 select count(*) from satchel.edit_set where device = %(device)s and state <> 'settled'
 
 -- playable --
--- What may be played now. On the rows of a set, what its own device did before must be settled; of other devices only
--- what is under way just now is waited for: nobody waits for another's undecided conflict.
+-- What may be played now, the devices in turns: who has least under way comes first. On the rows of a set, what its own
+-- device did before must be settled; of other devices only what is under way just now is waited for: nobody waits for
+-- another's undecided conflict.
+with recursive device as (
+    (select device from satchel.edit_set where state in ('waiting', 'sending') order by device limit 1)
+    union all
+    select (select s.device from satchel.edit_set s
+        where s.state in ('waiting', 'sending') and s.device > d.device order by s.device limit 1)
+    from device d where d.device is not null),
+turn as (
+    select d.device, count(s.number) as busy from device d
+    left join satchel.edit_set s on s.device = d.device and s.number = any(%(under_way)s)
+    where d.device is not null group by d.device)
 select s.number, s.id::text, s.version, s.device, s.user_id, s.made_at, s.edits, s.state, s.tries, s.attempt, s.received_at
-from satchel.edit_set s
-where s.state in ('waiting', 'sending') and s.next_at <= now() and s.number <> all(%(under_way)s)
-and not exists (
-    select from satchel.edit_row r
-    join satchel.edit_row e on e.entity = r.entity and e.key = r.key and e.number <> s.number
-    join satchel.edit_set o on o.number = e.number and o.state <> 'settled'
-    where r.number = s.number and (r.is_written or e.is_written)
-    and ((o.device = s.device and o.number < s.number) or o.number = any(%(under_way)s)))
-order by s.number limit %(limit)s
+from turn t cross join lateral (
+    select *, row_number() over (order by w.number) as place from (
+        select * from satchel.edit_set s
+        where s.device = t.device and s.state in ('waiting', 'sending') and s.next_at <= now()
+        and s.number <> all(%(under_way)s)
+        and not exists (
+            select from satchel.edit_row r
+            join satchel.edit_row e on e.entity = r.entity and e.key = r.key and e.number <> s.number
+            join satchel.edit_set o on o.number = e.number and o.state <> 'settled'
+            where r.number = s.number and (r.is_written or e.is_written)
+            and ((o.device = s.device and o.number < s.number) or o.number = any(%(under_way)s)))
+        order by s.number limit 1 + %(limit)s / (select count(*) from turn)) w) s
+order by t.busy + s.place, s.number limit %(limit)s
 
 -- known --
 select id::text, known from satchel.edit_set where id = any(%(ids)s::uuid[]) and device = %(device)s and known is not null

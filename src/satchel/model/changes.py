@@ -11,7 +11,7 @@ import msgspec
 
 from satchel.model.ids import Key
 from satchel.model.metadata import Entity, Metadata
-from satchel.model.writes import Abilities, Played, Write
+from satchel.model.writes import Abilities, Played, Sent, Write
 
 
 class Strategy(StrEnum):
@@ -102,8 +102,8 @@ class Source(Protocol):
         """
         ...
 
-    async def was_executed(self, write: Write, user_id: str | None, since: datetime) -> bool | None:
-        """Whether a write sent after that moment was executed, by the source's audit; None: it has none."""
+    async def was_executed(self, write: Write, user_id: str | None, sent: Sent) -> bool | None:
+        """Whether a write that was sent was executed, by the source's audit; None: it does not know."""
         ...
 
     async def abilities(self, entities: Sequence[Entity] = ()) -> Abilities:

@@ -25,6 +25,15 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     """Update, delete: only if the row still has this version. None: whatever version it has, but it must exist."""
 
 
+class Sent(msgspec.Struct, frozen=True, kw_only=True):
+    """A write whose answer was lost. Seconds, so that it matters to nobody whose clock is right."""
+
+    age_seconds: float
+    """Since it was sent."""
+    alone_seconds: float | None = None
+    """Between then and the last write of the same row by Satchel before it; None: long, or nothing is known of one."""
+
+
 class Execution(StrEnum):
     """What became of the writes of one edit set: all of them, or none."""
 

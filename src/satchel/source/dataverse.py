@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
 
 import msgspec
 
@@ -12,7 +11,7 @@ from satchel.errors import RequestRefused, SourceMisconfigured, SourceUnreachabl
 from satchel.model.changes import Page, SourceInfo, Watermark
 from satchel.model.ids import Key
 from satchel.model.metadata import Entity, Metadata
-from satchel.model.writes import Abilities, Played, Write
+from satchel.model.writes import Abilities, Played, Sent, Write
 from satchel.source.changes import Changes, misconfigured
 from satchel.source.client import Client
 from satchel.source.connection import Connection
@@ -88,9 +87,9 @@ class DataverseSource:
         headers = {"x-ms-client-request-id": request_id, **await self._impersonation(user_id)}
         return await self._player.play(writes, headers, request_id)
 
-    async def was_executed(self, write: Write, user_id: str | None, since: datetime) -> bool | None:
+    async def was_executed(self, write: Write, user_id: str | None, sent: Sent) -> bool | None:
         """Ask the audit."""
-        told = await was_executed(self._client, write, user_id, since)
+        told = await was_executed(self._client, write, user_id, sent)
         self._player.note(has_audit=True if told is not None else None)
         return told
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
 
 import msgspec
 
@@ -12,7 +11,7 @@ from satchel.errors import RequestRefused, SourceMisconfigured, SourceUnreachabl
 from satchel.model.changes import Page, SourceInfo, Watermark
 from satchel.model.ids import Key
 from satchel.model.metadata import Entity, Metadata
-from satchel.model.writes import Abilities, Played, Write
+from satchel.model.writes import Abilities, Played, Sent, Write
 from satchel.source.answers import Answer
 from satchel.source.changes import Changes, misconfigured
 from satchel.source.client import Client
@@ -75,7 +74,7 @@ class ODataSource:
         """Execute the writes; they count for Satchel's own account there."""
         return await self._player.play(writes, {}, request_id)
 
-    async def was_executed(self, write: Write, user_id: str | None, since: datetime) -> bool | None:
+    async def was_executed(self, write: Write, user_id: str | None, sent: Sent) -> bool | None:
         """OData knows no audit."""
         return None
 

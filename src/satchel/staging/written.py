@@ -48,14 +48,30 @@ async def written_since(connection: Connection, entity: str, number: int) -> set
     return {tuple(row[0]) for row in await cursor.fetchall()}
 
 
-async def note_written(connection: Connection, rows: Sequence[tuple[str, Key]]) -> None:
-    """Note rows that are written through in this transaction, under the write lock."""
+async def executed_lately(
+    connection: Connection, rows: Collection[tuple[str, Key]], *, seconds: float
+) -> dict[tuple[str, Key], float]:
+    """Which of these rows an edit has changed at the source in the last so many seconds, and how long ago."""
+    cursor = await connection.execute(
+        "select w.entity, w.key, extract(epoch from clock_timestamp() - w.executed_at)::float from satchel.written w"
+        " where w.executed_at > now() - make_interval(secs => %s) and (w.entity, w.key) in (select r.entity, array("
+        "select jsonb_array_elements_text(r.key::jsonb)) from unnest(%s::text[], %s::text[]) as r (entity, key))",
+        [seconds, [entity for entity, _ in rows], [msgspec.json.encode(key).decode() for _, key in rows]],
+    )
+    return {(entity, tuple(key)): age for entity, key, age in await cursor.fetchall()}
+
+
+async def note_written(connection: Connection, rows: Sequence[tuple[str, Key]], *, by_edit: bool = False) -> None:
+    """Note rows that are written through in this transaction, under the write lock. `by_edit`: the source had them
+    changed by an edit, before this transaction began."""
     await connection.execute("update satchel.head set writes = writes + 1")
     async with connection.cursor() as cursor:
         await cursor.executemany(
-            "insert into satchel.written (entity, key, number) select %s, %s, writes from satchel.head"
-            " on conflict (entity, key) do update set number = excluded.number, written_at = now()",
-            [(entity, list(key)) for entity, key in rows],
+            "insert into satchel.written (entity, key, number, executed_at)"
+            " select %s, %s, writes, case when %s then now() end from satchel.head"
+            " on conflict (entity, key) do update set number = excluded.number, written_at = now(),"
+            " executed_at = coalesce(excluded.executed_at, written.executed_at)",
+            [(entity, list(key), by_edit) for entity, key in rows],
         )
 
 

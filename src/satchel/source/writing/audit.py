@@ -5,21 +5,25 @@ Source: powerapps-docs, developer/data-platform/auditing/retrieve-audit-data.md 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
 
-from satchel.errors import RequestRefused
+from satchel.errors import DeltaLinkExpired, RequestRefused
 from satchel.model.edits import Action
 from satchel.model.same import same
-from satchel.model.writes import Write
+from satchel.model.writes import Sent, Write
 from satchel.source.client import Client
+from satchel.source.writing.requests import row_path
 
-UNKNOWN_SKEW = timedelta(minutes=5)
 KNOWN_SKEW = timedelta(seconds=2)
+"""Times in the audit and in answers are whole seconds."""
+UNKNOWN_SKEW = timedelta(minutes=5)
+"""The answer does not say what time it is there."""
 _OPERATION = {Action.CREATE: 1, Action.UPDATE: 2, Action.DELETE: 3}
 
 
@@ -39,37 +43,63 @@ class _Details(msgspec.Struct):
     details: list[_Detail] = msgspec.field(name="AuditDetails")
 
 
+class _Row(msgspec.Struct):
+    modifiedon: datetime
+
+
 class _History(msgspec.Struct):
     collection: _Details = msgspec.field(name="AuditDetailCollection")
 
 
-async def was_executed(client: Client, write: Write, user_id: str | None, since: datetime) -> bool | None:
-    """Whether the audit has the write, by this user, since then; None: the row is not audited, or nobody may ask."""
+async def was_executed(client: Client, write: Write, user_id: str | None, sent: Sent) -> bool | None:
+    """Whether the audit has the write, by this user, since it was sent.
+
+    None: nobody knows. The row is not audited, or nobody may ask; the audit is behind the row, as it may be for a while
+    (power-platform/admin/manage-dataverse-auditing.md); or an earlier write of Satchel's own could be meant.
+    """
     target = f"{{'@odata.id':'{write.entity.set_name}({write.key[0]})'}}"
+    began = time.monotonic()
     try:
         answer = await client.get(f"RetrieveRecordChangeHistory(Target=@target)?@target={target}")
         history = msgspec.json.decode(answer.body, type=_History)
     except (RequestRefused, msgspec.MsgspecError):
         return None
-    since = _by_its_clock(since, answer.headers.get("date"))
+    age = timedelta(seconds=sent.age_seconds + time.monotonic() - began)
+    moment, skew = _by_its_clock(age, answer.headers.get("date"))
     details = [detail for detail in history.collection.details if detail.record is not None]
+    newer = [detail for detail in details if detail.record and detail.record.createdon >= moment - skew]
+    found = [detail.record for detail in newer if detail.record and _is_it(detail, detail.record, write, user_id)]
+    if found:
+        own = None if sent.alone_seconds is None else moment + skew - timedelta(seconds=sent.alone_seconds)
+        return True if own is None or any(record.createdon > own for record in found) else None
+    if newer:
+        return False
     if not details:
-        return None if write.action is not Action.CREATE else False
-    return any(_is_it(detail, detail.record, write, user_id, since) for detail in details if detail.record)
+        return False if write.action is Action.CREATE else None
+    return False if await _is_up_to_date(client, write, details) else None
 
 
-def _by_its_clock(since: datetime, date: str | None) -> datetime:
-    """A moment of ours by the source's clock, rather too early: an answer says what time it is there."""
+def _by_its_clock(age: timedelta, date: str | None) -> tuple[datetime, timedelta]:
+    """A moment so long ago by the source's clock, and how far that may be off: an answer says what time it is there."""
     try:
-        there = parsedate_to_datetime(date or "")
+        return parsedate_to_datetime(date or "") - age, KNOWN_SKEW
     except ValueError:
-        return since - UNKNOWN_SKEW
-    return since + (there - datetime.now(UTC)) - KNOWN_SKEW
+        return datetime.now(UTC) - age, UNKNOWN_SKEW
 
 
-def _is_it(detail: _Detail, record: _Record, write: Write, user_id: str | None, since: datetime) -> bool:
+async def _is_up_to_date(client: Client, write: Write, details: Sequence[_Detail]) -> bool:
+    """The audit has the newest change of the row."""
+    newest = max(detail.record.createdon for detail in details if detail.record)
+    try:
+        answer = await client.get(f"{row_path(write)}?$select=modifiedon")
+        return msgspec.json.decode(answer.body, type=_Row).modifiedon <= newest + KNOWN_SKEW
+    except (RequestRefused, DeltaLinkExpired, msgspec.MsgspecError):
+        return False
+
+
+def _is_it(detail: _Detail, record: _Record, write: Write, user_id: str | None) -> bool:
     is_by_user = not user_id or not record.user or record.user.lower() == user_id.lower()
-    if record.operation != _OPERATION[write.action] or record.createdon < since or not is_by_user:
+    if record.operation != _OPERATION[write.action] or not is_by_user:
         return False
     return write.action is not Action.UPDATE or _has(detail.new or {}, detail.old or {}, write)
 
