@@ -1,4 +1,4 @@
-"""Whose turn it is: what one device has piled up holds back nobody else, and neither does what waits behind a conflict."""
+"""Whose turn it is: what one device has piled up holds back nobody else, nor does what waits behind a conflict."""
 
 from __future__ import annotations
 
