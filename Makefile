@@ -29,7 +29,7 @@ demo: setup
 
 test: setup lint
 	@$(BIN)/python tests/prepare.py
-	@$(BIN)/pytest -q
+	@$(BIN)/pytest -q -n auto --maxprocesses 4 --dist worksteal --durations 25
 
 lint: setup
 	@$(BIN)/ruff check src tests benchmarks demo
