@@ -34,9 +34,9 @@ from tests.support.checker import comparable
 from tests.support.edit_torment import Kind, Verdicts, Wish, Worker
 from tests.support.processes import Satchel, satchel, wait_for
 
-pytestmark = [pytest.mark.kill, pytest.mark.node, pytest.mark.timeout(600)]
-
 EDITS = int(os.environ.get("SATCHEL_TEST_EDITS", "120"))
+pytestmark = [pytest.mark.kill, pytest.mark.node, pytest.mark.timeout(600 + EDITS)]
+
 DEVICES = 3
 SHARED = 30
 EDITS_A_KILL = 45
@@ -223,7 +223,7 @@ def test_every_edit_is_executed_once_or_comes_home_without_an_audit(tmp_path: Pa
             verdicts = edit_and_sync(workers, torment, office, shared, r)
         homecomings = [partial(worker.settle_all, verdicts) for worker in workers]
         with ThreadPoolExecutor(DEVICES) as pool:  # a chain of conflicts on one row comes home one by one
-            list(pool.map(lambda each: wait_for(each, "all edits to come home", seconds=120), homecomings))
+            list(pool.map(lambda each: wait_for(each, "all edits to come home", seconds=120 + EDITS / 5), homecomings))
         check(shop, workers, verdicts)
         assert proxy.lost > EDITS / 20, f"only {proxy.lost} answers were lost"
         for worker in workers:

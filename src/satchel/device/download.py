@@ -154,7 +154,7 @@ class Download:
             report.rows_by_entity[entity] = report.rows_by_entity.get(entity, 0) + rows
             report.rows_put += rows
         for verdict, count in applied.verdicts.items():
-            report.edits_settled[verdict] = report.edits_settled.get(verdict, 0) + count
+            report.edits_settled[str(verdict)] = report.edits_settled.get(verdict, 0) + count
         report.rows_removed += applied.rows_removed
         report.was_reset = report.was_reset or applied.was_reset
 

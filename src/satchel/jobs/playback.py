@@ -35,6 +35,10 @@ LOOK_SECONDS = 0.05
 _ROUNDS = 6
 _FIRST_WAIT_SECONDS = 1.0
 _LONGEST_WAIT_SECONDS = 60.0
+_FAILED = 500
+_TRIES_AT_ONCE = 3
+"""After so many tries without an answer, one that was not executed rests before the next."""
+_REST_SECONDS = 3.0
 _KEPT_DAYS = 90
 _LATELY_SECONDS = 600.0
 """A source's audit may be read with clocks that are minutes apart."""
@@ -110,6 +114,8 @@ class _Play:
         self._users = users
         self._settler = settler
         self._set = journaled
+        self._attempt = journaled.attempt
+        """What was sent last."""
         self._is_unknown = journaled.attempt is not None
         """The source may have executed it."""
 
@@ -118,6 +124,8 @@ class _Play:
         try:
             return await self._run()
         except SatchelError as error:
+            if await self._is_settled_after(error):
+                return True
             await self._wait(error)
         except Exception as error:  # a defect of ours delays this one set, and nothing else
             log.error("edit set failed", edit_set=self._set.id, exc_info=error)
@@ -125,9 +133,13 @@ class _Play:
         return False
 
     async def _run(self) -> bool:
-        attempt = self._set.attempt
-        if attempt is not None and await self._clear_up(attempt):
-            return True
+        attempt = self._attempt
+        if attempt is not None:
+            if await self._clear_up(attempt):
+                return True
+            if self._set.tries >= _TRIES_AT_ONCE:
+                await self._rest()
+                return False
         judgement = await self._judge()
         if any(each.write.etag is None and each.edit.action is not Action.CREATE for each in judgement.writes):
             # Nothing will keep the source from overwriting what is not known here yet.
@@ -205,6 +217,7 @@ class _Play:
             attempt = Attempt(since=await asked_now(connection), etags=etags, alone_seconds=alone)
             if not await mark_sending(connection, self._set, attempt):
                 return None
+        self._attempt = attempt
         self._is_unknown = True
         try:
             return await self._work.source.play([each.write for each in writes], self._set.user_id, self._set.id)
@@ -250,6 +263,21 @@ class _Play:
             for each in judgement.edits
         ]
         await self._settle(outcome_of(self._set, Verdict.CONFLICT, told))
+
+    async def _is_settled_after(self, error: SatchelError) -> bool:
+        """The source answered that it failed: it is done with it, so the rows tell at once what became of it."""
+        if self._attempt is None or not self._is_unknown or error.facts.get("status") != _FAILED:
+            return False
+        try:
+            return await self._clear_up(self._attempt)
+        except SatchelError:
+            return False
+
+    async def _rest(self) -> None:
+        """It was not executed, again: for a moment its user can take it back."""
+        problem = "Its answers are lost again and again; it was not executed."
+        async with self._work.staging.transaction() as connection:
+            await wait(connection, self._set, seconds=_REST_SECONDS, problem=problem, is_unknown=False)
 
     async def _wait(self, error: SatchelError) -> None:
         wished = error.wait_seconds if isinstance(error, RetryLater) else 0.0
