@@ -5,12 +5,13 @@ PYTHON ?= python3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench up lock format clean
+.PHONY: help setup demo test lint bench lab up lock format clean
 
 help:
 	@echo "make demo    the main job, start to end, in one terminal (under three minutes)"
 	@echo "make test    lint, types, layers and all tests"
 	@echo "make up      Satchel with embedded engines, until Ctrl-C"
+	@echo "make lab     a whole installation in network namespaces, broken on purpose (root, Linux)"
 	@echo "make bench   the figures: rows/s, bytes, memory"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make lock    resolve the locked dependencies anew"
@@ -43,6 +44,10 @@ format: setup
 
 bench: setup
 	@$(BIN)/python -m benchmarks
+
+lab: setup
+	@$(BIN)/python tests/prepare.py
+	@$(BIN)/python -m tests.lab
 
 up: setup
 	@$(BIN)/satchel up

@@ -39,9 +39,9 @@ def units_of(topology: Topology, host: str) -> Iterator[tuple[str, str]]:
         if role in roles:
             yield f"{FOLDER}/satchel-{role}.service", _service(topology, role)
     if Role.SYNC in roles and topology.balancer.client_addresses:
-        yield f"{FOLDER}/satchel-front.service", _front()
+        yield f"{FOLDER}/satchel-front.service", _front(topology)
     if Role.BALANCER in roles:
-        yield f"{FOLDER}/satchel-balancer.service", _balancer()
+        yield f"{FOLDER}/satchel-balancer.service", _balancer(topology)
     if Role.DNS in roles:
         yield f"{FOLDER}/satchel-dns.service", _dns()
 
@@ -71,7 +71,7 @@ _WHAT = {
 }
 
 
-def _front() -> str:
+def _front(topology: Topology) -> str:
     """Answers to a device's address would leave the host; the rule keeps those of loopback for the front."""
     rule = f"from 127.0.0.0/8 iif lo table {FRONT_TABLE}"
     route = f"local 0.0.0.0/0 dev lo table {FRONT_TABLE}"
@@ -81,6 +81,7 @@ def _front() -> str:
         f"ExecStartPre=+/sbin/ip route replace {route}",
         "ExecStart=/usr/sbin/haproxy -Ws -f /etc/satchel/front.cfg",
         "ExecReload=/bin/kill -USR2 $MAINPID",
+        f"LimitNOFILE={_open_files(topology)}",
         "KillMode=mixed",
         "KillSignal=SIGUSR1",
         f"TimeoutStopSec={_STOP_SECONDS}",
@@ -91,12 +92,13 @@ def _front() -> str:
     return _unit("Satchel: the sync server's front, which knows the devices' addresses", lines)
 
 
-def _balancer() -> str:
+def _balancer(topology: Topology) -> str:
     check = "ExecStartPre=/usr/sbin/haproxy -c -q -f /etc/satchel/balancer.cfg"
     lines = [
         check,
         "ExecStart=/usr/sbin/haproxy -Ws -f /etc/satchel/balancer.cfg",
         "ExecReload=/bin/kill -USR2 $MAINPID",
+        f"LimitNOFILE={_open_files(topology)}",
         "KillMode=mixed",
         "KillSignal=SIGUSR1",
         "RuntimeDirectory=satchel-balancer",
@@ -108,11 +110,16 @@ def _balancer() -> str:
     return _unit("Satchel: layer-4 load balancer", lines)
 
 
+def _open_files(topology: Topology) -> int:
+    """Two sockets a connection, two pipes for a part of them (splicing), and some for itself."""
+    return topology.balancer.max_connections * 5 // 2 + 1000
+
+
 def _dns() -> str:
     lines = [
         # The zone is copied once: from then on it belongs to the server, which writes the updates to it.
         "ExecStartPre=/bin/cp --no-clobber /etc/bind/satchel.zone %S/satchel-dns/satchel.zone",
-        "ExecStart=/usr/sbin/named -f -u bind -c /etc/bind/named.conf",
+        "ExecStart=/usr/sbin/named -f -c /etc/bind/named.conf",
         "StateDirectory=satchel-dns",
         "User=bind",
         "CapabilityBoundingSet=CAP_NET_BIND_SERVICE",

@@ -1,0 +1,69 @@
+"""The lab's side of the devices: starts their programs on the client hosts, and takes what they tell at the end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections import defaultdict
+from itertools import cycle
+from typing import Any
+
+from tests.lab.build import CLIENTS, Lab, at_once
+from tests.lab.host import ROOT, environment_of
+
+_SHARED = 12
+
+
+class Crowd:
+    """All devices, on all client hosts."""
+
+    def __init__(self, lab: Lab, size: int) -> None:
+        self._lab, self._size = lab, size
+        self._children: dict[str, subprocess.Popen[str]] = {}
+        self.users: dict[int, str] = {}
+
+    def begin(self) -> None:
+        """Enrol all, download to all, let them live."""
+        assert self._lab.source is not None
+        rows = self._lab.source.rows("contacts", **{"$select": "contactid,_ownerid_value"})
+        owned: dict[str, list[str]] = defaultdict(list)
+        for row in rows:
+            owned[row["_ownerid_value"]].append(row["contactid"])
+        people = [user["id"] for user in self._lab.source.users if len(owned[user["id"]]) >= _SHARED]
+        self.users = dict(zip(range(self._size), cycle(people), strict=False))
+        links = self._lab.invite(list(self.users.values()))
+        devices = [
+            {"number": number, "link": links[number], "shared": owned[user][:_SHARED]}
+            for number, user in self.users.items()
+        ]
+        for place, client in enumerate(CLIENTS):
+            folder = self._lab.folder / f"{client}-devices"
+            folder.mkdir()
+            with (self._lab.logs / f"{client}.log").open("ab") as log:
+                self._children[client] = subprocess.Popen(
+                    self._lab.hosts[client].python("tests.lab.phones"), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                    stderr=log, text=True, cwd=ROOT, env=environment_of(),
+                )  # fmt: skip
+            self._say(client, json.dumps({"folder": str(folder), "devices": devices[place :: len(CLIENTS)]}))
+        at_once([lambda client=client: self._hear(client, "ready") for client in CLIENTS])
+
+    def end(self) -> list[dict[str, Any]]:
+        """Let them come to rest; the story of each."""
+        for client in CLIENTS:
+            self._say(client, "end")
+        told = at_once([lambda client=client: json.loads(self._hear(client)) for client in CLIENTS])
+        return [story for stories in told for story in stories]
+
+    def _say(self, client: str, line: str) -> None:
+        stream = self._children[client].stdin
+        assert stream is not None
+        stream.write(line + "\n")
+        stream.flush()
+
+    def _hear(self, client: str, expected: str | None = None) -> str:
+        stream = self._children[client].stdout
+        assert stream is not None
+        line = stream.readline().strip()
+        if not line or (expected is not None and line != expected):
+            raise AssertionError(f"{client}: {line!r}\n{(self._lab.logs / f'{client}.log').read_text()[-3000:]}")
+        return line

@@ -1,0 +1,130 @@
+"""Runs on a client host: devices that edit and sync until they are told to come to an end, and then tell all they did.
+
+Reads one JSON line: {"folder", "devices": [{"number", "link", "shared"}]}. Says "ready" when all hold their data, then
+goes on until a line comes; then settles everything and prints one JSON line: the wishes, verdicts and syncs of each.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from satchel.device import Device, DeviceKey
+from satchel.errors import DeviceBusy, RetryLater, SatchelError
+from tests.support.edit_torment import Kind, Verdicts, Worker
+
+CONTACTS = Kind("contact", needed="lastname", attributes=("jobtitle",))
+PAUSE_SECONDS = (0.3, 1.2)
+RETRY_SECONDS = 5.0
+SETTLE_SECONDS = 90.0
+
+
+class Phone:
+    """One device and its user."""
+
+    def __init__(self, told: dict[str, Any], folder: Path, key_file: Path) -> None:
+        self.number: int = told["number"]
+        self._shared: list[str] = told["shared"]
+        self._r = random.Random(self.number)
+        self._serial = 0
+        self.verdicts = Verdicts()
+        self.worker = Worker(self.number, CONTACTS, folder / f"device{self.number}", key_file)
+        self.syncs: list[dict[str, Any]] = []
+        """Each: when it began, how many tries it took, how long, and why the tries before the last failed."""
+        Device.enroll(told["link"], self.worker.folder, key=DeviceKey.from_file(key_file)).close()
+
+    def sync(self) -> None:
+        """Until it succeeds; a failed one is tried again after as long as the error says."""
+        began, failures = time.time(), list[str]()
+        while not self._try(failures):
+            if time.time() - began > SETTLE_SECONDS:
+                break
+        self.syncs.append(
+            {"at": began, "tries": len(failures) + 1, "seconds": time.time() - began, "failures": failures}
+        )
+
+    def live(self, stop: threading.Event) -> None:
+        """Edit, sync, pause, until stopped."""
+        while not stop.wait(self._r.uniform(*PAUSE_SECONDS)):
+            with self.worker.open() as device:
+                for _ in range(self._r.randint(0, 3)):
+                    self._serial += 1
+                    self.worker.edit(device, self._r, self._shared, self.number * 100_000 + self._serial)
+            self.sync()
+
+    def settle(self) -> list[str]:
+        """Until nothing is on its way; what is left then."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while time.monotonic() < deadline:
+            if self.worker.settle_all(self.verdicts):
+                return []
+            time.sleep(0.2)
+        with self.worker.open() as device:
+            return [f"{p.id} {p.state}" for p in device.pending()] + [repr(self.worker.trouble)]
+
+    def story(self, left: list[str]) -> dict[str, Any]:
+        """All it did."""
+        return {
+            "number": self.number,
+            "folder": str(self.worker.folder),
+            "wishes": {key: [asdict(wish) for wish in wishes] for key, wishes in self.worker.wishes.items()},
+            "refused": [key for key in self.worker.wishes if self.verdicts.is_refused(key)],
+            "uncertain": [key for key in self.worker.wishes if self.verdicts.is_uncertain(key)],
+            "left": left,
+            "syncs": self.syncs,
+        }
+
+    def _try(self, failures: list[str]) -> bool:
+        try:
+            with self.worker.open() as device:
+                device.sync()
+        except (SatchelError, OSError) as error:
+            failures.append(f"{time.time():.1f} {type(error).__name__}: {error}")
+            wait = error.wait_seconds if isinstance(error, RetryLater) and error.wait_seconds else RETRY_SECONDS
+            time.sleep(0.1 if isinstance(error, DeviceBusy) else wait)
+            return False
+        return True
+
+
+def main() -> None:
+    """See above."""
+    told = json.loads(sys.stdin.readline())
+    folder = Path(told["folder"])
+    key_file = folder / "key"
+    key_file.write_text("a key")
+    phones = [Phone(one, folder, key_file) for one in told["devices"]]
+    _together([phone.sync for phone in phones])
+    print("ready", flush=True)
+    stop = threading.Event()
+    lives = [threading.Thread(target=phone.live, args=(stop,)) for phone in phones]
+    for life in lives:
+        life.start()
+    sys.stdin.readline()
+    stop.set()
+    for life in lives:
+        life.join()
+    left: dict[int, list[str]] = {}
+
+    def settle(phone: Phone) -> None:
+        left[phone.number] = phone.settle()
+
+    _together([lambda phone=phone: settle(phone) for phone in phones])
+    print(json.dumps([phone.story(left[phone.number]) for phone in phones]), flush=True)
+
+
+def _together(acts: list[Any]) -> None:
+    threads = [threading.Thread(target=act) for act in acts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+if __name__ == "__main__":
+    main()
