@@ -227,6 +227,13 @@ class ServerUnreachable(RetryLater):
     default_hint = "The data on this device stays usable; sync again when the network is back."
 
 
+class IssuerUnreachable(RetryLater):
+    """The issuer of sign-ins does not answer."""
+
+    code = "E206"
+    default_hint = "The data on this device stays usable, and edits wait; sign in when the issuer answers again."
+
+
 # -- drop the position, read again, reconcile ----------------------------------------------------------------------
 
 
@@ -341,6 +348,20 @@ class LeaseEnded(Denied):
 
     code = "E506"
     default_hint = "Run `satchel device sync` when there is a network."
+
+
+class SignInRefused(Denied):
+    """This sign-in does not let anyone in here."""
+
+    code = "E507"
+    default_hint = "Sign in as another user, or ask your administrator."
+
+
+class SignInNeeded(Denied):
+    """The sign-in has ended."""
+
+    code = "E508"
+    default_hint = "Run `satchel device sign-in`; the data stays readable, and edits wait on the device."
 
 
 # -- stop this organization, alert ---------------------------------------------------------------------------------

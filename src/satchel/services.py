@@ -20,11 +20,13 @@ from litestar import Litestar
 
 from satchel.assembly import Rooms, control_url, open_rooms
 from satchel.http.app import management_app, sync_app
-from satchel.http.auth import DeviceAuth, ServiceAuth
+from satchel.http.auth import DeviceAuth, ManagementAuth
 from satchel.http.edits import EditsServing
 from satchel.http.management import ManagementServing
+from satchel.http.sign_in import SignInServing
 from satchel.http.sync import SyncServing
 from satchel.identity.certificates import ServerCertificate, ensure_server_certificate
+from satchel.identity.sign_in import SignIn, sign_in_of
 from satchel.protocol.messages import Lease
 from satchel.settings.schema import Settings
 from satchel.sync.download import StepLimits
@@ -63,16 +65,16 @@ async def run_sync(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         rooms = await stack.enter_async_context(open_rooms(settings))
         certificate = server_certificate(settings)
+        sign_in = sign_in_of(settings.sign_in)
         served = ServedOrganizations(
             rooms.organizations, lambda o: rooms.databases.open(o, pool_size=STAGING_POOL_SIZE)
         )
         stack.push_async_callback(served.close)
         limit = settings.sync.max_request_bytes
+        sync, management = settings.sync, settings.management
         servers = [
-            _server(_sync_app(rooms, served, certificate), settings.sync.host, settings.sync.port, certificate),
-            _server(
-                _management_app(rooms, served, limit), settings.management.host, settings.management.port, certificate
-            ),
+            _server(_sync_app(rooms, served, certificate, sign_in), sync.host, sync.port, certificate),
+            _server(_management_app(rooms, served, sign_in, limit), management.host, management.port, certificate),
         ]
         await _until_stopped(
             *(server.serve() for server in servers),
@@ -91,7 +93,9 @@ def server_certificate(settings: Settings) -> ServerCertificate:
     return ensure_server_certificate(settings.tls_folder, names)
 
 
-def _sync_app(rooms: Rooms, served: ServedOrganizations, certificate: ServerCertificate) -> Litestar:
+def _sync_app(
+    rooms: Rooms, served: ServedOrganizations, certificate: ServerCertificate, sign_in: SignIn | None
+) -> Litestar:
     settings, lease = rooms.settings.sync, rooms.settings.devices
     serving = SyncServing(
         auth=DeviceAuth(rooms.devices),
@@ -110,12 +114,15 @@ def _sync_app(rooms: Rooms, served: ServedOrganizations, certificate: ServerCert
         begin_playback=rooms.begin_playback,
         notify=rooms.notify_head,
     )
-    return sync_app(serving, edits, rooms.control, settings.max_request_bytes)
+    signing_in = SignInServing(sign_in=sign_in, devices=rooms.devices, served=served)
+    return sync_app(serving, edits, signing_in, rooms.control, settings.max_request_bytes)
 
 
-def _management_app(rooms: Rooms, served: ServedOrganizations, max_request_bytes: int) -> Litestar:
+def _management_app(
+    rooms: Rooms, served: ServedOrganizations, sign_in: SignIn | None, max_request_bytes: int
+) -> Litestar:
     management = ManagementServing(
-        auth=ServiceAuth(rooms.key.derive("service token"), lambda: datetime.now(UTC)),
+        auth=ManagementAuth(rooms.key.derive("service token"), lambda: datetime.now(UTC), sign_in),
         served=served,
         organizations=rooms.organizations,
         events=rooms.events,

@@ -19,6 +19,7 @@ from satchel.device import Clock, Device, DeviceKey
 from satchel.errors import CursorInvalid, DeviceWiped, EnrolmentRefused, LeaseEnded, OrganizationUnknown, TokenInvalid
 from satchel.identity.certificates import ensure_server_certificate
 from satchel.identity.keys import MasterKey
+from satchel.identity.sign_in import PERMISSIONS
 from satchel.identity.tokens import make_service_token
 from satchel.settings.load import load
 from tests.support.processes import EXAMPLE_PROFILE, Sandbox, Satchel, satchel, wait_for
@@ -42,7 +43,8 @@ def management(running: Satchel) -> Iterator[httpx.Client]:
 
 def service_token(running: Satchel) -> str:
     settings = load(None, running.environment, {})
-    return make_service_token(MasterKey.load(settings).derive("service token"), "test", datetime.now(UTC))
+    key = MasterKey.load(settings).derive("service token")
+    return make_service_token(key, "test", datetime.now(UTC), PERMISSIONS)
 
 
 def add(running: Satchel, source: Sandbox, tmp_path: Path, status: int = 2, **changes: str) -> str:

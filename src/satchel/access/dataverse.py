@@ -17,6 +17,7 @@ DATAVERSE_PRINCIPALS = Principals(
     user_name="fullname",
     user_unit="businessunitid",
     user_disabled="isdisabled",
+    user_identifiers=("azureactivedirectoryobjectid", "internalemailaddress", "domainname"),
     unit="businessunit",
     unit_parent="parentbusinessunitid",
     team="team",
@@ -79,6 +80,8 @@ def dataverse_principals(metadata: Metadata, hierarchy: Hierarchy, depth: int) -
 def _without_missing(principals: Principals, metadata: Metadata) -> Principals:
     """Without columns that only some services have."""
     roles, shares, columns = principals.roles, principals.shares, principals.columns
+    known = tuple(each for each in principals.user_identifiers if _has(metadata, principals.user, each))
+    principals = msgspec.structs.replace(principals, user_identifiers=known)
     for word in ("can_create", "can_update"):
         if columns and not _has(metadata, columns.permissions, getattr(columns, word)):
             columns = msgspec.structs.replace(columns, **{word: None})

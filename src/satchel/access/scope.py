@@ -468,6 +468,7 @@ def _principal_attributes(principals: Principals) -> Mapping[str, set[str]]:
         principals.user_disabled,
         principals.user_manager,
         principals.user_position,
+        *principals.user_identifiers,
     )
     need(principals.unit, principals.unit_parent)
     need(principals.team, principals.team_unit)

@@ -13,13 +13,14 @@ from satchel.access.profiles import parse_profile
 from satchel.assembly import Rooms
 from satchel.buckets.families import standing_families
 from satchel.database.pool import Connection as DatabaseConnection
-from satchel.errors import InputInvalid, SatchelError, UserUnknown
+from satchel.errors import InputInvalid, SatchelError, SettingInvalid, UserUnknown
 from satchel.identity.certificates import fingerprint_of
+from satchel.identity.sign_in import sign_in_of
 from satchel.journal.look import Count, count_sets
 from satchel.model.changes import SourceInfo, Strategy
 from satchel.model.scope import Scope
 from satchel.model.writes import Abilities
-from satchel.protocol.enrolment import format_link
+from satchel.protocol.enrolment import SignInPlace, format_link, format_place
 from satchel.provisioning.organizations import NewOrganization, Organization, check_name
 from satchel.source.connection import Connection
 from satchel.staging.abilities import read_abilities
@@ -169,6 +170,14 @@ async def invite(rooms: Rooms, name: str, user_id: str) -> str:
     lifetime = rooms.settings.enrolment.code_lifetime_hours * 3600
     code = await rooms.devices.make_code(organization, user.id, user.name, lifetime_seconds=lifetime)
     return format_link(public_url(rooms), name, code, _fingerprint(rooms))
+
+
+async def sign_in_link(rooms: Rooms, name: str) -> str:
+    """The link with which an organization's users sign in. Errors: OrganizationUnknown, SettingInvalid."""
+    organization = await rooms.organizations.get(name)
+    if sign_in_of(rooms.settings.sign_in) is None:
+        raise SettingInvalid("[sign_in] issuer is missing: users cannot sign in.", hint="Invite them: give a USER.")
+    return format_place(SignInPlace(public_url(rooms), organization.name, _fingerprint(rooms)))
 
 
 def public_url(rooms: Rooms) -> str:

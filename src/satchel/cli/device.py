@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from satchel.cli.device_edits import COMMANDS
 from satchel.cli.device_options import device_key, folder_options, with_device
+from satchel.cli.device_sign_in import command as sign_in
 from satchel.cli.options import json_option
 from satchel.cli.output import console, print_json, print_json_line, print_rows, progress
 from satchel.device import Device, SyncProgress, SyncReport, UploadProgress
@@ -20,6 +21,7 @@ from satchel.device import Device, SyncProgress, SyncReport, UploadProgress
 EPILOG = """\b
 A day with it:
   satchel device enroll 'https://...#org=contoso&code=...'     once, with your administrator's link
+  satchel device sign-in https://HOST --org contoso            or by signing in, where your organization has that
   satchel device sync                                          when there is a network
   satchel device query "select fullname from contact where address1_city = 'Lyon'"
   satchel device edit update contact KEY jobtitle=Chief        change it, with or without a network
@@ -36,7 +38,7 @@ def command() -> None:
     """
 
 
-for _each in COMMANDS:
+for _each in (*COMMANDS, sign_in):
     command.add_command(_each)
 
 
@@ -160,6 +162,8 @@ def status(device: Device, as_json: bool) -> None:
     if found.lease_ends:
         state = "ended, sync to read again" if found.is_locked else "until the next sync renews it"
         console.print(f"  lease       {found.lease_ends}  ({state})")
+    if found.signed_in_until:
+        console.print(f"  signed in   until {found.signed_in_until}, longer as long as your organization agrees")
     if found.pending:
         counts = ", ".join(f"{count:,} {state}" for state, count in found.pending.items())
         console.print(f"  edits       {counts}")

@@ -216,12 +216,21 @@ def users(name: str, limit: int, config: Path | None, data_folder: Path | None, 
 
 @command.command()
 @click.argument("name")
-@click.argument("user")
+@click.argument("user", required=False)
+@click.option("--sign-in", is_flag=True, help="Print the link with which all users sign in; nothing of it is secret.")
 @settings_options
 @json_option
-def invite(name: str, user: str, config: Path | None, data_folder: Path | None, as_json: bool) -> None:
+def invite(
+    name: str, user: str | None, sign_in: bool, config: Path | None, data_folder: Path | None, as_json: bool
+) -> None:
     """Make a one-time link with which a user enrolls a device."""
-    link = run_with_rooms(config, data_folder, lambda rooms: administration.invite(rooms, name, user))
+    if sign_in == bool(user):
+        raise click.UsageError("Give a USER, or --sign-in.")
+
+    async def act(rooms: Rooms) -> str:
+        return await (administration.invite(rooms, name, user) if user else administration.sign_in_link(rooms, name))
+
+    link = run_with_rooms(config, data_folder, act)
     if as_json:
         print_json({"link": link})
     else:
@@ -245,6 +254,7 @@ def devices(name: str, config: Path | None, data_folder: Path | None, as_json: b
             "user": d.user_name,
             "enrolled": d.created_at.isoformat(),
             "last_seen": _iso(d.last_seen_at),
+            "signed_in_until": _iso(d.signed_in_until),
             "blocked": d.is_blocked,
             **(_wipe_for_programs(d) if as_json else {"wipe": _wipe_for_people(d)}),
         }

@@ -23,11 +23,13 @@ from satchel.device.edits.verdicts import Choice
 from satchel.device.key import DeviceKey
 from satchel.device.lease import Clock
 from satchel.device.queries import Table
+from satchel.device.sign_in import CodePrompt, ask_by_browser, ask_by_code, by_browser, by_code
 
 __all__ = [
     "Changes",
     "Choice",
     "Clock",
+    "CodePrompt",
     "Device",
     "DeviceKey",
     "PendingSet",
@@ -36,4 +38,8 @@ __all__ = [
     "SyncReport",
     "Table",
     "UploadProgress",
+    "ask_by_browser",
+    "ask_by_code",
+    "by_browser",
+    "by_code",
 ]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import apsw
-import msgspec
 
 from satchel.device import endpoint as endpoints
 from satchel.device.download import Download, Progress, SyncReport, forget_position
@@ -22,10 +21,13 @@ from satchel.device.edits.sender import sending
 from satchel.device.edits.upload import UploadProgress, upload
 from satchel.device.edits.verdicts import Choice, discard, resolve, retry
 from satchel.device.endpoint import Endpoint
-from satchel.device.folder import Description, DeviceFolder
-from satchel.device.key import CIPHER, DeviceKey, find_key, given_key, make_key, warn_of_key_file
+from satchel.device.enrolling import enroll_in
+from satchel.device.folder import DeviceFolder
+from satchel.device.key import DeviceKey, find_key, given_key, warn_of_key_file
 from satchel.device.lease import ERASE, SYSTEM_CLOCK, Clock, LeaseGuard, LeaseState, lease_ended
 from satchel.device.queries import Table
+from satchel.device.sign_in import ask_by_browser
+from satchel.device.sign_in.kept import Ask, KeptSignIn, renew, sign_in, sign_in_again
 from satchel.device.sql import Row, run_sql
 from satchel.device.status import DeviceStatus, read_status
 from satchel.device.store import Enrolment, Store, readable_failures
@@ -39,11 +41,12 @@ from satchel.errors import (
     QueryInvalid,
     RetryLater,
     SatchelError,
+    SignInNeeded,
     StoreBusy,
     WipeOrdered,
 )
 from satchel.model.client_model import ClientModel
-from satchel.protocol.enrolment import parse_link
+from satchel.protocol.enrolment import SignInPlace, parse_link, parse_place
 
 WATCH_WAIT_SECONDS = 25.0
 VERDICT_SECONDS = 5.0
@@ -87,22 +90,63 @@ class Device:
 
         Errors: InputInvalid, EnrolmentRefused, NotEntitled (another server answers), ServerUnreachable, DeviceExists.
         """
-        place = DeviceFolder(folder)
         parsed = parse_link(link)
-        place.make()
-        with place.lock():
-            if place.wiped.exists():
-                erase(place)
-            if place.is_enrolled:
-                raise DeviceExists(f"{place.path} holds an enrolled device already.")
-            enrolment = endpoints.enroll(parsed, name or platform.node())
-            place.wiped.unlink(missing_ok=True)
-            chosen = None if not is_encrypted else key or given_key() or make_key(place)
-            _keep(place, enrolment, chosen)
-        device = cls(place, chosen, clock)
-        if chosen is not None and chosen.source == "file":
+
+        def register() -> tuple[Enrolment, KeptSignIn | None]:
+            return endpoints.enroll(parsed, name or platform.node()), None
+
+        place = DeviceFolder(folder)
+        return cls._new(place, enroll_in(place, register, key, is_encrypted=is_encrypted), clock)
+
+    @classmethod
+    def sign_in(
+        cls,
+        server: str | None,
+        organization: str | None = None,
+        folder: Path | None = None,
+        *,
+        ask: Ask = ask_by_browser,
+        name: str = "",
+        ca_pem: str | None = None,
+        key: DeviceKey | None = None,
+        is_encrypted: bool = True,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> Device:
+        """Enroll by signing in at the organization's issuer, or, where this device is enrolled, sign in again: what it
+        holds stays, edits too. `server`: an address, a domain or a sign-in link; None: the device's own.
+
+        Errors: InputInvalid, SignInRefused, IssuerUnreachable, ServerUnreachable, NotEntitled, DeviceExists (it belongs
+        to another organization), TokenInvalid (blocked).
+        """
+        own = DeviceFolder(folder)
+        if own.is_enrolled and not own.wiped.exists():
+            device = cls.open(folder, key=key, clock=clock)
+            try:
+                device._sign_in_again(parse_place(server, organization) if server else None, ask)
+            except BaseException:
+                device.close()
+                raise
+            return device
+        place = parse_place(server or "", organization)
+
+        def register() -> tuple[Enrolment, KeptSignIn | None]:
+            node = name or platform.node()
+            return sign_in(place, node, ask, clock.now(), ca_pem=ca_pem, is_encrypted=is_encrypted)
+
+        return cls._new(own, enroll_in(own, register, key, is_encrypted=is_encrypted), clock)
+
+    @classmethod
+    def _new(cls, place: DeviceFolder, key: DeviceKey | None, clock: Clock) -> Device:
+        device = cls(place, key, clock)
+        if key is not None and key.source == "file":
             warn_of_key_file(place)
         return device
+
+    def _sign_in_again(self, place: SignInPlace | None, ask: Ask) -> None:
+        own = (self._enrolment.server_url, self._enrolment.organization)
+        if place is not None and (place.server_url, place.organization) != own:
+            raise DeviceExists(f"{self._folder.path} holds a device of {own[1]} at {own[0]}.")
+        sign_in_again(self._writer, self._enrolment, ask, self._clock.now(), is_encrypted=self._key is not None)
 
     @classmethod
     def open(cls, folder: Path | None = None, *, key: DeviceKey | None = None, clock: Clock = SYSTEM_CLOCK) -> Device:
@@ -150,31 +194,44 @@ class Device:
         becomes of them. A download goes on where an upload fails (`upload_problem` says why).
 
         Errors: ServerUnreachable (what arrived stays, the next sync goes on), TokenInvalid, CursorInvalid, DeviceBusy,
-        DeviceWiped (all is erased).
+        SignInNeeded (edits wait), DeviceWiped (all is erased).
         """
         with self._folder.lock():
             self._check_standing()
             self._erase_locked(self._lease.ended())
             if from_start:
                 forget_position(self._writer)
-            if self._endpoint is None:
-                self._endpoint = Endpoint(self._enrolment)
+            endpoint = self._endpoint = self._endpoint or Endpoint(self._enrolment)
             download = Download(self._writer, self._endpoint, progress, clock=self._clock)
-            try:
-                sent, problem = self._upload(self._endpoint, on_upload)
+
+            def go() -> SyncReport:
+                sent, problem = self._upload(endpoint, on_upload)
                 report = download.run(wait_seconds=0.0 if sent else wait_seconds)
                 if sent:
                     self._await_verdicts(download)
+                report.edits_sent, report.upload_problem = sent, problem
+                return report
+
+            try:
+                return self._signed_in(go)
             except WipeOrdered as order:
-                self._wipe(self._endpoint)
+                self._wipe(endpoint)
                 raise DeviceWiped from order
-            report.edits_sent, report.upload_problem = sent, problem
-            return report
+
+    def _signed_in(self, go: Callable[[], SyncReport]) -> SyncReport:
+        """Sync with a sign-in that counts: proved anew in time, or when the server asks for it."""
+        renew(self._writer, self._enrolment, self._clock.now(), is_needed=False)
+        try:
+            return go()
+        except SignInNeeded as ended:
+            self._writer.set("last_error", f"{ended.message} [{ended.code}]")
+        renew(self._writer, self._enrolment, self._clock.now(), is_needed=True)
+        return go()
 
     def _upload(self, endpoint: Endpoint, on_upload: Callable[[UploadProgress], None] | None) -> tuple[int, str | None]:
         try:
             return upload(self._writer, endpoint.post_edits, on_upload), None
-        except WipeOrdered:
+        except (WipeOrdered, SignInNeeded):
             raise
         except SatchelError as error:
             return 0, f"{error.message} [{error.code}]"
@@ -361,13 +418,3 @@ def _wait(seconds: float, should_stop: Callable[[], bool]) -> None:
     resume_at = time.monotonic() + seconds
     while not should_stop() and (left := resume_at - time.monotonic()) > 0:
         time.sleep(min(STOP_SECONDS, left))
-
-
-def _keep(place: DeviceFolder, enrolment: Enrolment, key: DeviceKey | None) -> None:
-    """Make the database. The description comes last: with it the device counts as enrolled."""
-    place.remove_database()  # of an enrolment that was broken off before its end
-    store = Store(place.database, key)
-    with store.transaction():
-        store.set("enrolment", msgspec.json.encode(enrolment).decode())
-    store.close()
-    place.write_description(Description(CIPHER if key else None, key.source if key else "none"))

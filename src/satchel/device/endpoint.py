@@ -6,6 +6,7 @@ import hashlib
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import httpx
 import msgspec
@@ -22,7 +23,7 @@ from satchel.errors import (
     ServerUnreachable,
     TokenInvalid,
 )
-from satchel.protocol.enrolment import EnrolmentLink
+from satchel.protocol.enrolment import EnrolmentLink, SignInPlace
 from satchel.protocol.messages import (
     PROBLEM_MEDIA_TYPE,
     EditsAnswer,
@@ -30,6 +31,9 @@ from satchel.protocol.messages import (
     EnrollAnswer,
     EnrollRequest,
     Problem,
+    SignInAnswer,
+    SignInOptions,
+    SignInRequest,
     SyncRequest,
 )
 
@@ -37,6 +41,7 @@ CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 60.0
 CONFIRM_SECONDS = 10.0
 _MAX_SMALL_ANSWER_BYTES = 256 * 1024
+T = TypeVar("T")
 _CLASS_BY_CODE = {
     value.code: value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, SatchelError)
 }
@@ -65,7 +70,31 @@ def enroll(link: EnrolmentLink, device_name: str) -> Enrolment:
     )
 
 
-def fetch_authority(link: EnrolmentLink) -> str:
+def sign_in_options(place: SignInPlace, ca_pem: str | None) -> SignInOptions:
+    """Where and how an organization's users sign in. Errors: as `error_of`, ServerUnreachable."""
+    with _client(place.server_url, ca_pem) as client, _readable_failures(place.server_url, untrusted=NotEntitled):
+        answer = client.get(f"/v1/orgs/{place.organization}/sign-in")
+    return _small(answer, SignInOptions)
+
+
+def post_sign_in(place: SignInPlace, ca_pem: str | None, issuer_token: str, request: SignInRequest) -> SignInAnswer:
+    """Exchange an issuer's token for a device's own, or prove a sign-in anew. Errors: as `error_of`,
+    ServerUnreachable."""
+    with _client(place.server_url, ca_pem, issuer_token) as client, _readable_failures(place.server_url):
+        answer = client.post(f"/v1/orgs/{place.organization}/sign-in", content=msgspec.json.encode(request))
+    return _small(answer, SignInAnswer)
+
+
+def _small(answer: httpx.Response, kind: type[T]) -> T:
+    if answer.status_code != httpx.codes.OK:
+        raise error_of(answer.status_code, answer.content)
+    try:
+        return msgspec.json.decode(answer.content, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ProtocolBroken("The server's answer to a sign-in cannot be read.") from error
+
+
+def fetch_authority(link: EnrolmentLink | SignInPlace) -> str:
     """The server's development certificate authority, believed because the link carries its fingerprint."""
     unverified = httpx.Client(
         base_url=link.server_url,

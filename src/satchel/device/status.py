@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import msgspec
 
 from satchel.device.edits import outbox
 from satchel.device.folder import DeviceFolder
 from satchel.device.lease import read_lease
 from satchel.device.schema import quoted
+from satchel.device.sign_in.kept import read_kept
 from satchel.device.store import Enrolment, Store
 
 
@@ -40,6 +43,8 @@ class DeviceStatus(msgspec.Struct, frozen=True):
     """When the offline lease ends or has ended, ISO 8601, UTC."""
     is_locked: bool
     """The offline lease has ended: nothing can be read until a sync succeeds."""
+    signed_in_until: str | None
+    """So long a sync needs no new sign-in (the issuer may extend it without one), ISO 8601, UTC; None: by a link."""
     pending: dict[str, int]
     """Edit sets that are not at the source, by state (`SetState`)."""
     size_bytes: int
@@ -50,7 +55,7 @@ def read_status(
     store: Store, folder: DeviceFolder, enrolment: Enrolment, *, is_encrypted: bool, is_locked: bool
 ) -> DeviceStatus:
     """Read the status. Cost: one count a table."""
-    lease = read_lease(store)
+    lease, kept = read_lease(store), read_kept(store)
     checkpoint = store.get("checkpoint")
     files = [folder.database, folder.database.with_name(folder.database.name + "-wal")]
     return DeviceStatus(
@@ -66,10 +71,15 @@ def read_status(
         is_complete=checkpoint is not None,
         lease_ends=lease.ends if lease else None,
         is_locked=is_locked,
+        signed_in_until=_moment(kept.valid_until) if kept else None,
         pending=outbox.counts(store.connection),
         size_bytes=sum(file.stat().st_size for file in files if file.exists()),
         tables=[_table(store, entity.name) for entity in store.model.entities],
     )
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 def _table(store: Store, name: str) -> TableStatus:

@@ -1,13 +1,15 @@
-"""Who calls: a device by its token, or one of our own services by a signed one."""
+"""Who calls: a device by its token, one of our own services by a signed one, others by an issuer's token."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 
-from satchel.errors import NotEntitled, TokenInvalid, WipeOrdered
-from satchel.identity.tokens import check_service_token, token_hash
+from satchel.errors import NotEntitled, SignInNeeded, TokenInvalid, WipeOrdered
+from satchel.identity.sign_in import Caller, SignIn
+from satchel.identity.tokens import check_service_token, is_service_token, token_hash
+from satchel.model.openid import MAX_TOKEN_CHARACTERS
 from satchel.provisioning.devices import Device, Devices
 
 CACHE_SECONDS = 5.0
@@ -24,7 +26,7 @@ class DeviceAuth:
 
     async def device(self, authorization: str | None, organization: str) -> Device:
         """The device that calls. Errors: TokenInvalid (unknown, blocked), NotEntitled (of another organization),
-        WipeOrdered."""
+        WipeOrdered, SignInNeeded."""
         token = bearer(authorization)
         digest = token_hash(token)
         known = self._known.get(digest)
@@ -36,15 +38,15 @@ class DeviceAuth:
             self._known[digest] = (time.monotonic() + CACHE_SECONDS, device)
         else:
             device = known[1]
-        if device.must_wipe:  # also where it is blocked: a block alone erases nothing
+        try:
+            admit(device, organization, datetime.now(UTC))
+        except WipeOrdered:
             self._known.pop(digest, None)
             await self._devices.note_wipe_told(device.id)
-            raise WipeOrdered(hint="It erases what it holds; ask your administrator for a new enrolment link.")
-        if device.is_blocked:
+            raise
+        except (TokenInvalid, SignInNeeded):
             self._known.pop(digest, None)
-            raise TokenInvalid("This device is blocked.", hint="Ask your administrator.")
-        if device.organization != organization:
-            raise NotEntitled("This device belongs to another organization.")
+            raise
         return device
 
     async def wiped_device(self, authorization: str | None, organization: str) -> Device:
@@ -56,22 +58,47 @@ class DeviceAuth:
         return device
 
 
-class ServiceAuth:
-    """Checks service tokens."""
+def admit(device: Device, organization: str, now: datetime) -> None:
+    """Whether a device may come in now. Errors: WipeOrdered, TokenInvalid, NotEntitled, SignInNeeded."""
+    refuse_barred(device, organization)
+    if device.signed_in_until is not None and device.signed_in_until <= now:
+        raise SignInNeeded
 
-    def __init__(self, key: bytes, now: Callable[[], datetime]) -> None:
-        """`key` is the installation's service-token key."""
+
+def refuse_barred(device: Device, organization: str) -> None:
+    """Refuse a device that does not come in by any sign-in. Errors: WipeOrdered, TokenInvalid, NotEntitled."""
+    if device.must_wipe:  # also where it is blocked: a block alone erases nothing
+        raise WipeOrdered(hint="It erases what it holds; ask your administrator for a new enrolment link.")
+    if device.is_blocked:
+        raise TokenInvalid("This device is blocked.", hint="Ask your administrator.")
+    if device.organization != organization:
+        raise NotEntitled("This device belongs to another organization.")
+
+
+class ManagementAuth:
+    """Checks who calls the management endpoint."""
+
+    def __init__(self, key: bytes, now: Callable[[], datetime], sign_in: SignIn | None = None) -> None:
+        """`key` is the installation's service-token key; `sign_in` the rules for an issuer's tokens."""
         self._key = key
         self._now = now
+        self._sign_in = sign_in
 
-    def service(self, authorization: str | None) -> str:
-        """The service that calls. Errors: TokenInvalid."""
-        return check_service_token(self._key, bearer(authorization), self._now())
+    async def require(self, authorization: str | None, permission: str) -> Caller:
+        """Who calls, if they may do this. Errors: TokenInvalid, NotEntitled, IssuerUnreachable."""
+        token = bearer(authorization, MAX_TOKEN_CHARACTERS)
+        # Which of the two it claims to be decides only who checks it: neither takes the other's.
+        if self._sign_in is None or is_service_token(token):
+            caller = check_service_token(self._key, token, self._now())
+        else:
+            caller = await self._sign_in.caller(token)
+        caller.require(permission)
+        return caller
 
 
-def bearer(authorization: str | None) -> str:
+def bearer(authorization: str | None, max_characters: int = 4096) -> str:
     """The token of an `Authorization: Bearer` header. Errors: TokenInvalid."""
     scheme, _, token = (authorization or "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip() or len(token) > 4096:
+    if scheme.lower() != "bearer" or not token.strip() or len(token) > max_characters:
         raise TokenInvalid("The request carries no bearer token.")
     return token.strip()

@@ -1,26 +1,30 @@
-"""The management endpoint: for our own services, by service tokens. Devices never reach it."""
+"""The management endpoint: for our own services, by service tokens, and for those whom an issuer
+vouches for: services by scope, administrators by role. A device token never counts here."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 import msgspec
+import structlog
 from litestar import Controller, Request, delete, get, post, put
 
-from satchel.http.auth import ServiceAuth
+from satchel.http.auth import ManagementAuth
+from satchel.identity.sign_in import ANNOUNCE, PROVISION, READ
 from satchel.model.client_model import ClientModel
 from satchel.provisioning.events import OrganizationEvents
 from satchel.provisioning.organizations import Organizations
 from satchel.staging.head import Head, read_scope
 from satchel.sync.served import ServedOrganizations
 
+log = structlog.get_logger()
 AnyRequest = Request[object, object, object]  # type: ignore[type-var]
 
 
 class ManagementServing(msgspec.Struct, frozen=True):
     """What the management endpoint works with."""
 
-    auth: ServiceAuth
+    auth: ManagementAuth
     served: ServedOrganizations
     organizations: Organizations
     events: OrganizationEvents
@@ -50,7 +54,7 @@ class ManagementController(Controller):
     @get("/organizations")
     async def organizations(self, request: AnyRequest, management: ManagementServing) -> list[OrganizationView]:
         """All organizations and the heads this server knows."""
-        _authorize(management, request)
+        await _require(management, request, READ)
         known = management.served.heads
         return [
             OrganizationView(organization.name, organization.state, organization.problem, known.get(organization.name))
@@ -60,7 +64,7 @@ class ManagementController(Controller):
     @put("/organizations/{name:str}", status_code=204)
     async def announce(self, name: str, request: AnyRequest, management: ManagementServing) -> None:
         """An organization came, or has another client model."""
-        _authorize(management, request)
+        await _require(management, request, ANNOUNCE)
         await management.served.load(name)
         head = await management.served.reread(name)
         if head is not None:
@@ -69,13 +73,13 @@ class ManagementController(Controller):
     @delete("/organizations/{name:str}", status_code=204)
     async def forget(self, name: str, request: AnyRequest, management: ManagementServing) -> None:
         """An organization went."""
-        _authorize(management, request)
+        await _require(management, request, ANNOUNCE)
         await management.served.forget(name)
 
     @get("/organizations/{name:str}/model")
     async def client_model(self, name: str, request: AnyRequest, management: ManagementServing) -> ClientModel:
         """The client model in force."""
-        _authorize(management, request)
+        await _require(management, request, READ)
         served = await management.served.get(name)
         async with served.staging.connection() as connection:
             return (await read_scope(connection)).client_model
@@ -83,9 +87,11 @@ class ManagementController(Controller):
     @post("/organization-events", status_code=202)
     async def event(self, data: OrganizationEvent, request: AnyRequest, management: ManagementServing) -> None:
         """Put a provision or deprovision event into the queue."""
-        _authorize(management, request)
+        caller = await _require(management, request, PROVISION)
         await management.events.submit(data.event, data.organization)
+        log.info("organization event submitted", what=data.event, organization=data.organization, by=caller)
 
 
-def _authorize(management: ManagementServing, request: AnyRequest) -> None:
-    management.auth.service(request.headers.get("authorization"))
+async def _require(management: ManagementServing, request: AnyRequest, permission: str) -> str:
+    caller = await management.auth.require(request.headers.get("authorization"), permission)
+    return caller.name

@@ -5,20 +5,23 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from joserfc import jwt
+from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 from joserfc.jwt import JWTClaimsRegistry
 
 from satchel.errors import TokenInvalid
+from satchel.identity.sign_in import ANNOUNCE, PERMISSIONS, Caller
 
 SERVICE_TOKEN_LIFETIME = timedelta(minutes=5)
 _ISSUER = "satchel"
 _AUDIENCE = "satchel-management"
 _DEVICE_PREFIX = "satd_"
 _LEEWAY_SECONDS = 30
+_ALGORITHM = "HS256"
 
 
 def new_device_token() -> str:
@@ -37,14 +40,22 @@ def token_hash(token: str) -> bytes:
     return hashlib.sha256(token.strip().encode()).digest()
 
 
-def make_service_token(key: bytes, service: str, now: datetime) -> str:
+def make_service_token(key: bytes, service: str, now: datetime, permissions: Iterable[str] = (ANNOUNCE,)) -> str:
     """A short-lived token with which one of our services calls another's management endpoint."""
     claims = {"iss": _ISSUER, "aud": _AUDIENCE, "sub": service, "iat": int(now.timestamp())}
-    claims["exp"] = int((now + SERVICE_TOKEN_LIFETIME).timestamp())
-    return jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(key))
+    claims |= {"exp": int((now + SERVICE_TOKEN_LIFETIME).timestamp()), "scope": " ".join(sorted(permissions))}
+    return jwt.encode({"alg": _ALGORITHM}, claims, OctKey.import_key(key))
 
 
-def check_service_token(key: bytes, token: str, now: datetime) -> str:
+def is_service_token(token: str) -> bool:
+    """Whether a token says that it is one of ours; nothing of it is proved."""
+    try:
+        return jws.extract_compact(token.encode("ascii")).headers().get("alg") == _ALGORITHM
+    except (JoseError, ValueError, TypeError, AttributeError, RecursionError):
+        return False
+
+
+def check_service_token(key: bytes, token: str, now: datetime) -> Caller:
     """The service that calls. Errors: TokenInvalid - forged, expired, for another audience, or a device's token."""
     registry = JWTClaimsRegistry(
         now=lambda: int(now.timestamp()),
@@ -55,8 +66,10 @@ def check_service_token(key: bytes, token: str, now: datetime) -> str:
         sub={"essential": True},
     )
     try:
-        claims = jwt.decode(token, OctKey.import_key(key), algorithms=["HS256"]).claims
+        claims = jwt.decode(token, OctKey.import_key(key), algorithms=[_ALGORITHM]).claims
         registry.validate(claims)
     except (JoseError, ValueError) as error:
         raise TokenInvalid("This endpoint takes service tokens only.") from error
-    return str(claims["sub"])
+    # One of an older version, during an upgrade, tells no permissions: those services only announce.
+    told = str(claims.get("scope", ANNOUNCE)).split()
+    return Caller(str(claims["sub"]), PERMISSIONS & frozenset(told))

@@ -156,6 +156,8 @@ class Principals(msgspec.Struct, frozen=True, kw_only=True):
     user_name: str | None = None
     user_unit: str | None = None
     user_disabled: str | None = None
+    user_identifiers: tuple[str, ...] = ()
+    """Attributes by which those who sign in can be found."""
     user_manager: str | None = None
     """With it, users see what their reports see as owners (manager hierarchy), down to `hierarchy_depth`."""
     user_position: str | None = None

@@ -14,6 +14,7 @@ import msgspec
 from satchel.errors import InputInvalid
 
 _PATH = "/enroll"
+_SIGN_IN_PATH = "/sign-in"
 _ORGANIZATION = re.compile(r"[a-z0-9][a-z0-9-]*")
 _CODE = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,199}")
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
@@ -56,14 +57,51 @@ def parse_link(link: str) -> EnrolmentLink:
     return EnrolmentLink(server_url, organization, code, fingerprint)
 
 
+class SignInPlace(msgspec.Struct, frozen=True):
+    """Where users sign in; as a link: `https://host:port/sign-in#org=NAME&ca=SHA256`, without anything secret."""
+
+    server_url: str
+    organization: str
+    ca_fingerprint: str | None = None
+
+
+def format_place(place: SignInPlace) -> str:
+    """The link."""
+    values = {"org": place.organization} | ({"ca": place.ca_fingerprint} if place.ca_fingerprint else {})
+    return f"{place.server_url.rstrip('/')}{_SIGN_IN_PATH}#{urlencode(values, quote_via=quote)}"
+
+
+def parse_place(text: str, organization: str | None) -> SignInPlace:
+    """A link, a server's address, or only its domain; `organization` counts where the text names none.
+
+    Errors: InputInvalid.
+    """
+    text = text.strip() if "://" in text else f"https://{text.strip()}"
+    try:
+        parts = urlsplit(text)
+        is_address = _is_server(parts)
+    except ValueError:
+        is_address = False
+    values = {name: found[0] for name, found in parse_qs(parts.fragment).items()} if is_address else {}
+    named, fingerprint = values.get("org") or organization or "", values.get("ca", "").lower() or None
+    if not is_address or not _ORGANIZATION.fullmatch(named):
+        raise InputInvalid(
+            "This does not say where to sign in.",
+            hint="Give the server's https address and --org NAME, or the line that your administrator gave you.",
+        )
+    if fingerprint is not None and not _FINGERPRINT.fullmatch(fingerprint):
+        raise InputInvalid("The sign-in link is damaged: its ca= part is not a fingerprint.")
+    path = parts.path.removesuffix(_SIGN_IN_PATH).rstrip("/")
+    return SignInPlace(f"https://{parts.netloc}{path}", named, fingerprint)
+
+
 def _is_address(parts: SplitResult) -> bool:
+    """A server's address with the path of enrolment links."""
+    return _is_server(parts) and parts.path.endswith(_PATH)
+
+
+def _is_server(parts: SplitResult) -> bool:
     """An https address without a user; reading an impossible port raises ValueError."""
     is_port_possible = parts.port is None or parts.port > 0
     has_user = parts.username is not None or parts.password is not None
-    return (
-        parts.scheme == "https"
-        and bool(parts.hostname)
-        and is_port_possible
-        and not has_user
-        and parts.path.endswith(_PATH)
-    )
+    return parts.scheme == "https" and bool(parts.hostname) and is_port_possible and not has_user

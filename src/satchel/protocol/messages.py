@@ -7,7 +7,7 @@ hash differs), then `wipe`, `remove`, `put`, `outcome` and `cursor` lines in any
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -116,6 +116,41 @@ class EnrollAnswer(msgspec.Struct):
     user_id: str
     user_name: str
     token: str
+
+
+class SignInOptions(msgspec.Struct):
+    """Answer to `GET /v1/orgs/{org}/sign-in`: where and how users of this organization sign in."""
+
+    issuer: str
+    client_id: str
+    scopes: str
+    token: Literal["access", "id"]
+    """Which of the issuer's tokens the server wants to see."""
+    redirect_uri: str
+    resource: str = ""
+    tenants: list[str] = []
+    ca_pem: str | None = None
+    """Certificates to trust for the issuer besides the system's."""
+
+
+class SignInRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of `POST /v1/orgs/{org}/sign-in`, which carries the issuer's token as its bearer token."""
+
+    device_name: str = ""
+    device_token: str | None = None
+    """With it, the sign-in of this device is proved anew; without, a new device is registered."""
+
+
+class SignInAnswer(msgspec.Struct):
+    """Answer to a sign-in. A device that is known keeps its token."""
+
+    organization: str
+    device_id: str
+    user_id: str
+    user_name: str
+    token: str
+    valid_seconds: float
+    """So long the device may sync until the sign-in must be proved anew."""
 
 
 class Problem(msgspec.Struct, omit_defaults=True):

@@ -27,6 +27,11 @@ class Device(msgspec.Struct, frozen=True):
     is_blocked: bool
     must_wipe: bool = False
     """An administrator ordered that it erases all it holds."""
+    issuer: str | None = None
+    """Who vouches for its user; None: an enrolment link did."""
+    subject: str | None = None
+    signed_in_until: datetime | None = None
+    """The sign-in must be proved anew until then; None: it came by a link."""
 
 
 class DeviceRow(msgspec.Struct, frozen=True):
@@ -44,6 +49,16 @@ class DeviceRow(msgspec.Struct, frozen=True):
     """When the device was told first."""
     wiped_at: datetime | None
     """When the device said that all is erased."""
+    issuer: str | None
+    signed_in_until: datetime | None
+
+
+class SignedIn(msgspec.Struct, frozen=True):
+    """Who signed in, proved by an issuer, and for how long that counts."""
+
+    issuer: str
+    subject: str
+    seconds: float
 
 
 class Devices:
@@ -83,6 +98,27 @@ class Devices:
             raise EnrolmentRefused
         user_id, user_name = rows[0]
         return Device(device_id, organization, user_id, user_name, device_name[:100], is_blocked=False), token
+
+    async def sign_in(
+        self, organization: str, user_id: str, user_name: str, device_name: str, signed_in: SignedIn
+    ) -> tuple[Device, str]:
+        """Register a device of a user who signed in: the new device and its token, which is not kept."""
+        token = new_device_token()
+        parameters = {
+            "id": str(uuid.uuid4()),
+            "organization": organization,
+            "user_id": user_id,
+            "user_name": user_name,
+            "name": device_name[:100],
+            "token_hash": token_hash(token),
+            **msgspec.structs.asdict(signed_in),
+        }
+        await self._control.fetch(_SQL["sign_in"], parameters)
+        return await self.by_token(token), token
+
+    async def renew(self, device: Device, signed_in: SignedIn) -> None:
+        """The user of this device proved the sign-in anew."""
+        await self._control.fetch(_SQL["renew"], {"id": device.id, **msgspec.structs.asdict(signed_in)})
 
     async def by_token(self, token: str) -> Device:
         """The device of a token. Errors: TokenInvalid."""

@@ -15,8 +15,20 @@ insert into satchel.device (id, organization, user_id, user_name, name, token_ha
 select %(id)s, organization, user_id, user_name, %(name)s, %(token_hash)s from code
 returning user_id, user_name
 
+-- sign_in --
+insert into satchel.device (id, organization, user_id, user_name, name, token_hash, issuer, subject, signed_in_until)
+select %(id)s, o.id, %(user_id)s, %(user_name)s, %(name)s, %(token_hash)s, %(issuer)s, %(subject)s,
+    now() + make_interval(secs => %(seconds)s)
+from satchel.organization o where o.name = %(organization)s
+
+-- renew --
+update satchel.device
+set issuer = %(issuer)s, subject = %(subject)s, signed_in_until = now() + make_interval(secs => %(seconds)s)
+where id::text = %(id)s
+
 -- by_token --
-select d.id::text, o.name, d.user_id, d.user_name, d.name, d.blocked_at is not null, d.wipe_requested_at is not null
+select d.id::text, o.name, d.user_id, d.user_name, d.name, d.blocked_at is not null, d.wipe_requested_at is not null,
+    d.issuer, d.subject, d.signed_in_until
 from satchel.device d join satchel.organization o on o.id = d.organization
 where d.token_hash = %(token_hash)s
 
@@ -26,7 +38,7 @@ where id = any(%(ids)s::uuid[])
 
 -- list --
 select d.id::text, d.name, d.user_name, d.user_id, d.created_at, d.last_seen_at, d.blocked_at is not null,
-    d.wipe_requested_at, d.wipe_told_at, d.wiped_at
+    d.wipe_requested_at, d.wipe_told_at, d.wiped_at, d.issuer, d.signed_in_until
 from satchel.device d where d.organization = %(organization)s order by d.created_at
 
 -- block --

@@ -164,6 +164,47 @@ class Enrolment(Section, frozen=True, kw_only=True):
     ] = 72.0
 
 
+class SignIn(Section, frozen=True, kw_only=True):
+    """Sign-in by OpenID Connect; without an issuer, devices come in by enrolment links only."""
+
+    issuer: Annotated[
+        str,
+        Meta(description="Issuer's address (Entra ID: https://login.microsoftonline.com/TENANT/v2.0); empty: none."),
+    ] = ""
+    ca_file: Annotated[
+        str, Meta(description="Certificates (PEM) to trust for the issuer besides the system's; devices are told them.")
+    ] = ""
+    tenants: Annotated[
+        str, Meta(description="Entra tenants (`tid`) whose users may sign in, with commas; empty: the issuer's own.")
+    ] = ""
+    device_client_id: Annotated[str, Meta(description="Application (public client) that devices sign in as.")] = ""
+    scopes: Annotated[
+        str, Meta(description="Scopes that devices ask for; add the API's own, such as api://APP/access.")
+    ] = "openid profile email offline_access"
+    audience: Annotated[
+        str,
+        Meta(description="Audience (`aud`) of access tokens, with commas if several; empty: devices send ID tokens."),
+    ] = ""
+    resource: Annotated[str, Meta(description="Resource indicator (RFC 8707) for issuers that want one.")] = ""
+    redirect_uri: Annotated[
+        str, Meta(description="Loopback address the browser comes back to, as registered; devices add a free port.")
+    ] = "http://localhost"
+    user_claim: Annotated[str, Meta(description="Claim that tells who the user is.")] = "oid"
+    user_attribute: Annotated[
+        str, Meta(description="Attribute of the source's users that holds that claim's value.")
+    ] = "azureactivedirectoryobjectid"
+    administrators: Annotated[
+        str, Meta(description="App roles or groups of administrators, with commas; empty: no one by sign-in.")
+    ] = ""
+    clock_skew_seconds: Annotated[
+        float, Meta(ge=0, le=600, description="How far clocks of issuer and server may differ.")
+    ] = 60.0
+    device_token_hours: Annotated[
+        float,
+        Meta(gt=0, le=720, description="How long a device may sync until it proves its sign-in at the issuer again."),
+    ] = 8.0
+
+
 class Devices(Section, frozen=True, kw_only=True):
     """What devices may do without a network."""
 
@@ -191,6 +232,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     secrets: Secrets = Secrets()
     log: Log = Log()
     enrolment: Enrolment = Enrolment()
+    sign_in: SignIn = SignIn()
     devices: Devices = Devices()
 
     @property

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from psycopg import sql
+
+from satchel.database.columns import column, table
 from satchel.database.pool import Connection
+from satchel.errors import SignInRefused
 from satchel.model.scope import Scope
 from satchel.model.user import User
 from satchel.staging.head import Head
@@ -26,3 +30,34 @@ class Users:
                 del self._known[next(iter(self._known))]
             self._known[key] = await read_user(connection, scope, user_id)
         return self._known[key]
+
+
+async def find_signed_in(connection: Connection, scope: Scope, attribute: str, value: str) -> User:
+    """The enabled user of the source in whose row an attribute has this value, whatever its case.
+
+    Without a user entity, the value itself is the user. Errors: SignInRefused.
+    """
+    principals = scope.principals
+    if principals is not None:
+        entity = scope.entity_by_name[principals.user]
+        if attribute not in {*principals.user_identifiers, entity.key[0]} & entity.attribute_by_name.keys():
+            raise SignInRefused(
+                f"Users of this organization are not known by {attribute!r} yet.",
+                hint="Your administrator finds what to do in docs/how-to/sign-in-with-entra-id.md.",
+            )
+        statement = sql.SQL(
+            "select {key}::text from {table} t where t._live and lower({given}::text) = lower(%s) limit 2"
+        )
+        formatted = statement.format(
+            key=column(entity.key[0], of="t"), table=table(entity.name), given=column(attribute, of="t")
+        )
+        rows = await (await connection.execute(formatted, [value])).fetchall()
+        if len(rows) > 1:
+            raise SignInRefused("Several users at the source fit this sign-in.")
+        value = rows[0][0] if rows else ""
+    user = await read_user(connection, scope, value) if value else None
+    if user is None:
+        raise SignInRefused("The source has no user for this sign-in.")
+    if not user.is_enabled:
+        raise SignInRefused("The user for this sign-in is disabled at the source.")
+    return user

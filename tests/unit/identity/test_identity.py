@@ -17,6 +17,7 @@ from satchel.errors import SealBroken, SealUnknownKey, SettingInvalid, TokenInva
 from satchel.identity.certificates import ensure_server_certificate
 from satchel.identity.keys import MasterKey
 from satchel.identity.secrets import open_sealed, seal
+from satchel.identity.sign_in import ANNOUNCE
 from satchel.identity.tokens import (
     check_service_token,
     make_service_token,
@@ -68,7 +69,8 @@ def test_a_master_key_of_another_length_is_refused(text: str) -> None:
 def test_a_service_token_passes_for_a_short_while() -> None:
     token = make_service_token(KEY, "worker", NOW)
 
-    assert check_service_token(KEY, token, NOW + timedelta(minutes=4)) == "worker"
+    caller = check_service_token(KEY, token, NOW + timedelta(minutes=4))
+    assert (caller.name, caller.permissions) == ("worker", {ANNOUNCE})
     with pytest.raises(TokenInvalid):
         check_service_token(KEY, token, NOW + timedelta(minutes=10))
     with pytest.raises(TokenInvalid):

@@ -1,0 +1,131 @@
+"""What a device keeps of a sign-in, inside its encrypted database, and how it proves the sign-in anew.
+
+The device's own token stays the same; what is proved anew is only how long it counts. So a crash at any point, and an
+answer that is lost, cost nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from satchel.device.endpoint import fetch_authority, post_sign_in, sign_in_options
+from satchel.device.sign_in.issuer import Grant, IssuerClient
+from satchel.device.store import Enrolment, Store
+from satchel.errors import SatchelError, SignInNeeded, WipeOrdered
+from satchel.protocol.enrolment import SignInPlace
+from satchel.protocol.messages import SignInOptions, SignInRequest
+
+RENEW_SHARE = 0.5
+"""When so much of the time has gone, the sign-in is proved anew with the next sync."""
+PAUSE_SECONDS = 300.0
+"""Between two tries while the sign-in still counts."""
+STATE = "sign_in"
+
+Ask = Callable[[IssuerClient], Grant]
+"""Has the user sign in."""
+
+
+class KeptSignIn(msgspec.Struct, frozen=True):
+    """How this device signed in. Times are seconds since 1970, by the device's clock."""
+
+    options: SignInOptions
+    refresh_token: str | None
+    """None: the user must sign in again when the time is over."""
+    renew_at: float
+    valid_until: float
+
+    def __repr__(self) -> str:
+        return f"KeptSignIn(issuer={self.options.issuer!r})"
+
+
+def read_kept(store: Store) -> KeptSignIn | None:
+    """The sign-in; None: the device came in by an enrolment link."""
+    text = store.get(STATE)
+    return msgspec.json.decode(text, type=KeptSignIn) if text else None
+
+
+def write_kept(store: Store, kept: KeptSignIn) -> None:
+    """Keep it, in a transaction of its own."""
+    with store.transaction():
+        store.set(STATE, msgspec.json.encode(kept).decode())
+
+
+def sign_in(
+    place: SignInPlace, device_name: str, ask: Ask, now: float, *, ca_pem: str | None, is_encrypted: bool
+) -> tuple[Enrolment, KeptSignIn]:
+    """Register a device of the user who signs in. A refresh token is kept only where the database is encrypted.
+
+    Errors: SignInRefused, TokenInvalid, IssuerUnreachable,
+    ServerUnreachable, NotEntitled (another server answers)."""
+    if place.ca_fingerprint and ca_pem is None:
+        ca_pem = fetch_authority(place)
+    options = sign_in_options(place, ca_pem)
+    with _issuer(options) as client:
+        grant = ask(client)
+        answer = post_sign_in(place, ca_pem, client.wanted(grant), SignInRequest(device_name))
+    enrolment = Enrolment(
+        place.server_url, answer.organization, answer.device_id, answer.user_id, answer.user_name, answer.token, ca_pem
+    )
+    return enrolment, _kept(options, grant.refresh_token if is_encrypted else None, answer.valid_seconds, now)
+
+
+def sign_in_again(store: Store, enrolment: Enrolment, ask: Ask, now: float, *, is_encrypted: bool) -> None:
+    """Have the user prove who they are; nothing else on the device changes. Errors: as `sign_in`."""
+    place = SignInPlace(enrolment.server_url, enrolment.organization)
+    options = sign_in_options(place, enrolment.ca_pem)
+    with _issuer(options) as client:
+        grant = ask(client)
+        request = SignInRequest(device_token=enrolment.token)
+        answer = post_sign_in(place, enrolment.ca_pem, client.wanted(grant), request)
+    write_kept(store, _kept(options, grant.refresh_token if is_encrypted else None, answer.valid_seconds, now))
+
+
+def renew(store: Store, enrolment: Enrolment, now: float, *, is_needed: bool) -> None:
+    """Prove the sign-in anew, where it is time or the server asks for it (`is_needed`).
+
+    Order: a new refresh token is kept before it is used, because the issuer forgets the old one.
+    Errors: WipeOrdered; and where it is needed SignInNeeded, IssuerUnreachable, ServerUnreachable, SignInRefused.
+    """
+    kept = read_kept(store)
+    if kept is None or (now < kept.renew_at and not is_needed):
+        if is_needed:
+            raise SignInNeeded
+        return
+    try:
+        _renew(store, enrolment, kept, now)
+    except WipeOrdered:
+        raise
+    except SatchelError:
+        if is_needed:
+            raise
+        kept = read_kept(store) or kept
+        write_kept(store, msgspec.structs.replace(kept, renew_at=now + PAUSE_SECONDS))
+
+
+def _renew(store: Store, enrolment: Enrolment, kept: KeptSignIn, now: float) -> None:
+    if kept.refresh_token is None:
+        raise SignInNeeded
+    with _issuer(kept.options) as client:
+        grant = client.refresh(kept.refresh_token)
+        kept = msgspec.structs.replace(kept, refresh_token=grant.refresh_token or kept.refresh_token)
+        write_kept(store, kept)
+        place = SignInPlace(enrolment.server_url, enrolment.organization)
+        request = SignInRequest(device_token=enrolment.token)
+        answer = post_sign_in(place, enrolment.ca_pem, client.wanted(grant), request)
+    write_kept(store, _kept(kept.options, kept.refresh_token, answer.valid_seconds, now))
+
+
+def _kept(options: SignInOptions, refresh_token: str | None, valid_seconds: float, now: float) -> KeptSignIn:
+    return KeptSignIn(options, refresh_token, now + valid_seconds * RENEW_SHARE, now + valid_seconds)
+
+
+@contextlib.contextmanager
+def _issuer(options: SignInOptions) -> Iterator[IssuerClient]:
+    client = IssuerClient(options)
+    try:
+        yield client
+    finally:
+        client.close()

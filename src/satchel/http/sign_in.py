@@ -1,0 +1,112 @@
+"""The sync endpoint for sign-ins: an issuer's token becomes a device's own, or proves its user anew."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+import structlog
+from litestar import Controller, Request, get, post
+
+from satchel.errors import SignInRefused
+from satchel.http.auth import bearer, refuse_barred
+from satchel.identity.sign_in import SignIn, UserClaim
+from satchel.model.openid import MAX_TOKEN_CHARACTERS
+from satchel.model.user import User
+from satchel.protocol.messages import SignInAnswer, SignInOptions, SignInRequest
+from satchel.provisioning.devices import Device, Devices, SignedIn
+from satchel.staging.head import read_scope
+from satchel.staging.users import find_signed_in
+from satchel.sync.served import ServedOrganizations
+
+log = structlog.get_logger()
+AnyRequest = Request[object, object, object]  # type: ignore[type-var]
+
+
+class SignInServing(msgspec.Struct, frozen=True):
+    """What the endpoint works with."""
+
+    sign_in: SignIn | None
+    """None: this installation has no issuer."""
+    devices: Devices
+    served: ServedOrganizations
+
+    def of(self, organization: str) -> SignIn:
+        """The rules for an organization: today the installation's. Errors: SignInRefused."""
+        if self.sign_in is None:
+            raise SignInRefused(
+                f"Users of {organization} do not sign in here.", hint="Ask your administrator for an enrolment link."
+            )
+        return self.sign_in
+
+
+class SignInController(Controller):
+    """Version 1 of the protocol."""
+
+    path = "/v1"
+
+    @get("/orgs/{organization:str}/sign-in")
+    async def options(self, organization: str, signing_in: SignInServing) -> SignInOptions:
+        """Where users sign in. Nothing of it is secret."""
+        await signing_in.served.get(organization)
+        rules = signing_in.of(organization)
+        settings = rules.settings
+        ca_pem = await asyncio.to_thread(Path(settings.ca_file).read_text, "ascii") if settings.ca_file else None
+        return SignInOptions(
+            issuer=settings.issuer,
+            client_id=settings.device_client_id,
+            scopes=settings.scopes,
+            token="id" if rules.takes_id_tokens else "access",
+            redirect_uri=settings.redirect_uri,
+            resource=settings.resource,
+            tenants=sorted(rules.tenants),
+            ca_pem=ca_pem,
+        )
+
+    @post("/orgs/{organization:str}/sign-in", status_code=200)
+    async def sign_in(
+        self, organization: str, data: SignInRequest, request: AnyRequest, signing_in: SignInServing
+    ) -> SignInAnswer:
+        """Exchange an issuer's token for a device's own, or prove a device's sign-in anew."""
+        await signing_in.served.get(organization)
+        rules = signing_in.of(organization)
+        claim = await rules.user(bearer(request.headers.get("authorization"), MAX_TOKEN_CHARACTERS))
+        signed_in = SignedIn(claim.issuer, claim.subject, rules.settings.device_token_hours * 3600)
+        if data.device_token is None:
+            user = await _user(signing_in, organization, claim)
+            device, token = await signing_in.devices.sign_in(
+                organization, user.id, user.name, data.device_name, signed_in
+            )
+            log.info("device signed in", organization=organization, device=device.id)
+        else:
+            device, token = await _known_device(signing_in, organization, claim, data.device_token), data.device_token
+            await signing_in.devices.renew(device, signed_in)
+        return SignInAnswer(organization, device.id, device.user_id, device.user_name, token, signed_in.seconds)
+
+
+async def _known_device(signing_in: SignInServing, organization: str, claim: UserClaim, token: str) -> Device:
+    """The device that proves its sign-in anew. One that is wiped or blocked does not come back by that.
+
+    Whether its user may still have anything is decided at each sync, as for everyone: so that a user who is disabled
+    at the source loses what the device holds.
+    """
+    device = await signing_in.devices.by_token(token)
+    if device.must_wipe:
+        await signing_in.devices.note_wipe_told(device.id)
+    refuse_barred(device, organization)
+    if (device.issuer, device.subject) != (claim.issuer, claim.subject):
+        user = await _user(signing_in, organization, claim)
+        if user.id != device.user_id:
+            raise SignInRefused(
+                f"This device belongs to {device.user_name}, and someone else signed in: {claim.name}.",
+                hint=f"Sign in as {device.user_name}, or use another folder (--folder).",
+            )
+    return device
+
+
+async def _user(signing_in: SignInServing, organization: str, claim: UserClaim) -> User:
+    served = await signing_in.served.get(organization)
+    async with served.staging.connection() as connection:
+        scope = await read_scope(connection)
+        return await find_signed_in(connection, scope, claim.attribute, claim.value)
