@@ -271,9 +271,7 @@ def test_a_device_that_came_by_a_link_can_sign_in(
         assert device.status().signed_in_until
 
 
-def test_without_encryption_no_refresh_token_lies_on_the_disk(
-    issuer: RunningIssuer, link: str, tmp_path: Path
-) -> None:
+def test_without_encryption_no_refresh_token_lies_on_the_disk(issuer: RunningIssuer, link: str, tmp_path: Path) -> None:
     with Device.sign_in(link, folder=tmp_path / "d", ask=person(issuer, "ann"), is_encrypted=False) as device:
         kept = read_kept(device._writer)
     assert kept is not None
@@ -328,8 +326,7 @@ def test_the_command_opens_the_users_browser(
     script = tmp_path / "browser"
     script.write_text(
         f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(Path.cwd())!r})\n"
-        "from satchel.protocol.messages import SignInOptions
-from tests.contract.issuer.fixture import RunningIssuer\n"
+        "from tests.contract.issuer.fixture import RunningIssuer\n"
         f"RunningIssuer({issuer.url!r}).sign_in(sys.argv[1], 'ann')\n"
     )
     script.chmod(0o755)
