@@ -230,7 +230,7 @@ class ServerUnreachable(RetryLater):
 class IssuerUnreachable(RetryLater):
     """The issuer of sign-ins does not answer."""
 
-    code = "E206"
+    code = "E208"
     default_hint = "The data on this device stays usable, and edits wait; sign in when the issuer answers again."
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -222,9 +223,8 @@ def test_a_crash_between_issuer_and_server_costs_nothing(phone: Phone, running: 
     with phone.open() as device:
         kept = read_kept(device._writer)
         assert kept is not None
-        client = IssuerClient(kept.options)
-        renewed = client.refresh(kept.refresh_token or "")
-        client.close()
+        with closing(IssuerClient(kept.options)) as client:
+            renewed = client.refresh(kept.refresh_token or "")
         write_kept(device._writer, msgspec.structs.replace(kept, refresh_token=renewed.refresh_token))  # killed here
         device.sync()
         assert not device.status().last_error
@@ -375,14 +375,14 @@ def test_the_management_endpoint_knows_services_by_scope_and_administrators_by_r
 
 def test_forged_and_foreign_tokens_get_nothing_at_the_sync_endpoint(running: Satchel, issuer: RunningIssuer) -> None:
     good = access_token(running, issuer, "ann")
-    tampered = [good[:-8] + "AAAAAAAA", "x.y.z", "", "x" * 60_000, issuer.service_token("erp", "erp-secret", READ)]
+    tampered = [good[:-8] + "AAAAAAAA", "x.y.z", "x", "x" * 60_000, issuer.service_token("erp", "erp-secret", READ)]
     url = f"https://localhost:{running.sync_port}/v1/orgs/contoso/sign-in"
     with httpx.Client(verify=_context(running)) as client:
         for token in tampered:
             answer = client.post(url, json={"device_name": "x"}, headers={"Authorization": f"Bearer {token}"})
             assert answer.status_code in {401, 403, 431}
             assert "traceback" not in answer.text.lower()
-            assert not token or token not in answer.text
+            assert len(token) < 5 or token not in answer.text
         answer = client.post(url, json={"device_name": "x"}, headers={"Authorization": f"Bearer {good}"})
         assert answer.status_code == 200
 

@@ -93,8 +93,14 @@ class IssuerClient:
 
     def refresh(self, refresh_token: str) -> Grant:
         """New tokens without the user. Errors: SignInNeeded where the issuer agrees no more, IssuerUnreachable."""
-        form = {"grant_type": "refresh_token", "refresh_token": refresh_token, "scope": self.options.scopes}
+        form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
         try:
+            try:
+                return self.grant({**form, "scope": self.options.scopes})
+            except OAuthProblem as problem:
+                if problem.code != "invalid_scope":
+                    raise
+            # It granted less than was asked for; without a scope, it is what was granted (RFC 6749, section 6).
             return self.grant(form)
         except OAuthProblem as problem:
             if problem.code in {"temporarily_unavailable", "server_error"}:
