@@ -23,6 +23,7 @@ from satchel.http.app import management_app, sync_app
 from satchel.http.auth import DeviceAuth, ManagementAuth
 from satchel.http.edits import EditsServing
 from satchel.http.management import ManagementServing
+from satchel.http.polls import Polls
 from satchel.http.sign_in import SignInServing
 from satchel.http.sync import SyncServing
 from satchel.identity.certificates import ServerCertificate, ensure_server_certificate
@@ -31,6 +32,7 @@ from satchel.protocol.messages import Lease
 from satchel.settings.schema import Settings
 from satchel.sync.download import StepLimits
 from satchel.sync.heads import listen_for_heads, reread_heads
+from satchel.sync.known_devices import KnownDevices, keep_confirming
 from satchel.sync.served import ServedOrganizations
 from satchel.work.schedule import keep_looking_for_forgotten, keep_schedule, keep_taking_over
 
@@ -70,15 +72,17 @@ async def run_sync(settings: Settings) -> None:
             rooms.organizations, lambda o: rooms.databases.open(o, pool_size=STAGING_POOL_SIZE)
         )
         stack.push_async_callback(served.close)
+        devices = KnownDevices(rooms.devices)
         limit = settings.sync.max_request_bytes
         sync, management = settings.sync, settings.management
         servers = [
-            _server(_sync_app(rooms, served, certificate, sign_in), sync.host, sync.port, certificate),
+            _server(_sync_app(rooms, served, devices, certificate, sign_in), sync.host, sync.port, certificate),
             _server(_management_app(rooms, served, sign_in, limit), management.host, management.port, certificate),
         ]
         await _until_stopped(
             *(server.serve() for server in servers),
-            listen_for_heads(control_url(settings), served.heads),
+            listen_for_heads(control_url(settings), served.heads, devices),
+            keep_confirming(devices),
             reread_heads(served.heads, served.reread, settings.sync.head_reread_seconds),
             _stay_registered(rooms),
         )
@@ -94,11 +98,15 @@ def server_certificate(settings: Settings) -> ServerCertificate:
 
 
 def _sync_app(
-    rooms: Rooms, served: ServedOrganizations, certificate: ServerCertificate, sign_in: SignIn | None
-) -> Litestar:
+    rooms: Rooms,
+    served: ServedOrganizations,
+    devices: KnownDevices,
+    certificate: ServerCertificate,
+    sign_in: SignIn | None,
+) -> Polls:
     settings, lease = rooms.settings.sync, rooms.settings.devices
     serving = SyncServing(
-        auth=DeviceAuth(rooms.devices),
+        auth=DeviceAuth(rooms.devices, devices),
         devices=rooms.devices,
         served=served,
         cursor_key=rooms.key.derive("cursor"),
@@ -130,7 +138,7 @@ def _management_app(
     return management_app(management, rooms.control, max_request_bytes)
 
 
-def _server(app: Litestar, host: str, port: int, certificate: ServerCertificate) -> Server:
+def _server(app: Litestar | Polls, host: str, port: int, certificate: ServerCertificate) -> Server:
     return Server(
         app,
         address=host,

@@ -15,7 +15,8 @@ from satchel.database.pool import Database
 from satchel.database.server import drop_database, ensure_database, url_of
 from satchel.jobs.publish import bring_into_force, prepare
 from satchel.model.ids import BucketId
-from satchel.sync.cursor import CursorSeal, CursorState, pack_buckets
+from satchel.model.packing import pack_buckets
+from satchel.sync.cursor import CursorSeal, CursorState
 from tests.support.field_organization import StagedOrganization, compiled, item, profile
 from tests.support.line_device import LineDevice
 

@@ -16,8 +16,9 @@ from satchel.buckets.changed import reach, reach_moved
 from satchel.buckets.expressions import Expressions
 from satchel.database.columns import table
 from satchel.database.pool import Connection
-from satchel.model.ids import OpId
+from satchel.model.ids import BucketId, OpId
 from satchel.model.metadata import Entity
+from satchel.model.packing import pack_buckets
 from satchel.model.scope import Family, Scope
 
 # `placed`: where the rows belong now - told anew if their content changed, or if they were not there. `gone`: where
@@ -63,12 +64,16 @@ ops as (
     select bucket, row_id, true as is_live, is_content from arrived
     union all select bucket, row_id, false, false from gone
 ){noted}
+, put as (
 insert into satchel.member (row_id, bucket, op, is_live, family, content)
 select o.row_id, o.bucket, o.op, o.is_live, %(family)s, case when o.is_content then o.op else coalesce(
     (select max(c.content) from satchel.member c
      where c.row_id = o.row_id and c.is_live and c.family = any(%(families)s)), o.op) end
 from (select ops.*, %(op)s + row_number() over (order by bucket, row_id) as op from ops) o
 on conflict (row_id, bucket) do update set op = excluded.op, is_live = excluded.is_live, content = excluded.content
+returning bucket
+)
+select count(*), array_agg(distinct bucket), exists (select from made) from put
 """)
 _NOTED = sql.SQL(""",
 noted as (
@@ -76,12 +81,29 @@ noted as (
     select row_id, %(family)s from arrived where is_new union select row_id, %(family)s from gone
     on conflict do nothing
 )""")
+_MOST_BUCKETS_BYTES = 4_000  # a notification takes 8,000 bytes, and they travel as base64
 _RELATED = sql.SQL("""
     join lateral (
         select distinct m.bucket::text as bucket from {path}
         join satchel.member m on m.row_id = {last}._row and m.is_live and m.family = any(%(sources)s)
         where {tied}
     ) r on true""")
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """What an assignment came to."""
+
+    op: OpId
+    """The newest op."""
+    buckets: frozenset[BucketId] = frozenset()
+    """The buckets that the ops are in."""
+    has_new: bool = False
+    """There are buckets that were not there before: nobody holds them, but someone may be bound to them."""
+
+    def packed(self) -> bytes | None:
+        """The buckets, for those who wait; None: anyone may be concerned."""
+        packed = pack_buckets(self.buckets)
+        return None if self.has_new or len(packed) > _MOST_BUCKETS_BYTES else packed
 
 
 async def lock_head(connection: Connection) -> OpId:
@@ -111,7 +133,7 @@ async def assign_reached(
     connection: Connection, scope: Scope, ids: Mapping[str, int], entities: set[str], op: OpId
 ) -> OpId:
     """Turn the rows in `changed`, of these entities, into ops; returns the newest op id."""
-    newest = op
+    placed = Placed(op)
     for family in scope.families:
         if family.name not in ids:
             continue
@@ -119,23 +141,32 @@ async def assign_reached(
         if await reach_moved(connection, scope, family, sources):
             entities = entities | {family.entity}
         if family.entity in entities:
-            newest = await assign_family(connection, scope, family, ids, newest)
-    if newest != op:
-        await set_head(connection, newest)
-    return newest
+            more = await assign_family(connection, scope, family, ids, placed.op)
+            placed = Placed(more.op, placed.buckets | more.buckets, placed.has_new or more.has_new)
+    if placed.op != op:
+        await set_head(connection, op, placed)
+    return placed.op
 
 
-async def set_head(connection: Connection, op: OpId) -> None:
-    """Note the newest op; under the write lock."""
-    await connection.execute("update satchel.head set op = %s", [op])
+async def set_head(connection: Connection, before: OpId, placed: Placed) -> None:
+    """Note the newest op, and what the ops behind `before` touched; under the write lock."""
+    await connection.execute(
+        "update satchel.head set op = %(op)s, moved_from = %(from)s, moved_to = %(op)s, moved_buckets = %(buckets)s",
+        {"op": placed.op, "from": before, "buckets": placed.packed()},
+    )
 
 
-async def assign_family(connection: Connection, scope: Scope, family: Family, ids: Mapping[str, int], op: OpId) -> OpId:
-    """Turn the rows in `changed` into ops of this family alone; returns the newest op id, which the head gets later."""
+async def assign_family(
+    connection: Connection, scope: Scope, family: Family, ids: Mapping[str, int], op: OpId
+) -> Placed:
+    """Turn the rows in `changed` into ops of this family alone; the head gets the newest op id later."""
     statement = _statement(scope, family)
     sources = [ids[name] for name in family.sources if name in ids]
     parameters = {"family": ids[family.name], "families": list(ids.values()), "sources": sources, "op": op}
-    return OpId(op + (await connection.execute(statement, parameters)).rowcount)
+    row = await (await connection.execute(statement, parameters)).fetchone()
+    assert row is not None  # noqa: S101 - an aggregate
+    count, buckets, has_new = row
+    return Placed(OpId(op + count), frozenset(buckets or ()), has_new)
 
 
 async def raise_binding(connection: Connection) -> None:

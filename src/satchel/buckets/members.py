@@ -82,6 +82,26 @@ async def load_buckets(
     return Loaded(row_ids, rows[-1][0], rows[-1][1], is_complete=len(rows) < limit)
 
 
+class ChangedRow(msgspec.Struct, frozen=True):
+    """A row that changed, was moved, or went."""
+
+    row_id: int
+    entity: str
+    touched: frozenset[BucketId]
+    """The buckets in which it did."""
+    live: frozenset[BucketId]
+    """All buckets it is in now."""
+
+
+async def changed_rows(
+    connection: Connection, buckets: Sequence[BucketId], after: OpId, limit: int
+) -> list[ChangedRow]:
+    """Rows with ops behind `after` in these buckets. Cost: one query, in proportion to the ops."""
+    parameters = {"buckets": list(buckets), "after": after, "limit": limit}
+    found = await (await connection.execute(_SQL["changed_rows"], parameters)).fetchall()
+    return [ChangedRow(row_id, entity, frozenset(touched), frozenset(live)) for row_id, entity, touched, live in found]
+
+
 async def except_of(connection: Connection, buckets: Sequence[BucketId], entities: Sequence[str]) -> list[BucketId]:
     """These buckets without those of the entities."""
     if not buckets or not entities:

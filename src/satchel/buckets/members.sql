@@ -28,6 +28,19 @@ from recent r
 join satchel.family f on f.id = r.family
 group by f.entity, r.row_id
 
+-- changed_rows --
+-- What changed, for whoever holds some of these buckets: where it did, and where the row is now.
+select c.row_id, f.entity, c.touched,
+    array(select o.bucket from satchel.member o where o.row_id = c.row_id and o.is_live)
+from (
+    select m.row_id, min(m.family) as family, array_agg(m.bucket) as touched
+    from satchel.member m
+    where m.bucket = any(%(buckets)s) and m.op > %(after)s
+    group by m.row_id
+    limit %(limit)s
+) c
+join satchel.family f on f.id = c.family
+
 -- load --
 -- The next live members of buckets that a device does not have yet, bucket by bucket in op order.
 select m.bucket, m.op, m.row_id

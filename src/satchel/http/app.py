@@ -15,6 +15,7 @@ from satchel.errors import SatchelError
 from satchel.http.edits import EditsController, EditsServing
 from satchel.http.health import HealthController
 from satchel.http.management import ManagementController, ManagementServing
+from satchel.http.polls import Polls
 from satchel.http.problems import respond_to_fault, respond_to_http_error, respond_to_satchel_error
 from satchel.http.sign_in import SignInController, SignInServing
 from satchel.http.sync import SyncController, SyncServing
@@ -28,10 +29,11 @@ _HANDLERS: ExceptionHandlersMap = {
 
 def sync_app(
     serving: SyncServing, edits: EditsServing, signing_in: SignInServing, control: Database, max_request_bytes: int
-) -> Litestar:
+) -> Polls:
     """The sync endpoint."""
     values = {"serving": serving, "edits": edits, "signing_in": signing_in, "control": control}
-    return _app([SyncController, EditsController, SignInController, HealthController], values, max_request_bytes)
+    handlers: list[ControllerRouterHandler] = [SyncController, EditsController, SignInController, HealthController]
+    return Polls(serving, max_request_bytes, others=_app(handlers, values, max_request_bytes))
 
 
 def management_app(management: ManagementServing, control: Database, max_request_bytes: int) -> Litestar:

@@ -2,50 +2,34 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 from satchel.errors import NotEntitled, SignInNeeded, TokenInvalid, WipeOrdered
 from satchel.identity.sign_in import Caller, SignIn
-from satchel.identity.tokens import check_service_token, is_service_token, token_hash
+from satchel.identity.tokens import check_service_token, is_service_token
 from satchel.model.openid import MAX_TOKEN_CHARACTERS
 from satchel.provisioning.devices import Device, Devices
-
-CACHE_SECONDS = 5.0
-_CACHE_ENTRIES = 20_000
+from satchel.sync.known_devices import KnownDevices
 
 
 class DeviceAuth:
-    """Checks device tokens. A good one is believed for a few seconds, so a block or a wipe takes effect within them."""
+    """Checks device tokens."""
 
-    def __init__(self, devices: Devices) -> None:
-        """Keep the register."""
+    def __init__(self, devices: Devices, known: KnownDevices) -> None:
+        """Keep the register, and what is known of it."""
         self._devices = devices
-        self._known: dict[bytes, tuple[float, Device]] = {}
+        self._known = known
 
     async def device(self, authorization: str | None, organization: str) -> Device:
         """The device that calls. Errors: TokenInvalid (unknown, blocked), NotEntitled (of another organization),
         WipeOrdered, SignInNeeded."""
         token = bearer(authorization)
-        digest = token_hash(token)
-        known = self._known.get(digest)
-        if known is None or known[0] < time.monotonic():
-            device = await self._devices.by_token(token)
-            await self._devices.note_seen([device.id])
-            if len(self._known) >= _CACHE_ENTRIES:
-                self._known.clear()
-            self._known[digest] = (time.monotonic() + CACHE_SECONDS, device)
-        else:
-            device = known[1]
+        device = self._known.get(token) or await self._known.read(token)
         try:
             admit(device, organization, datetime.now(UTC))
         except WipeOrdered:
-            self._known.pop(digest, None)
             await self._devices.note_wipe_told(device.id)
-            raise
-        except (TokenInvalid, SignInNeeded):
-            self._known.pop(digest, None)
             raise
         return device
 

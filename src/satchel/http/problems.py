@@ -54,12 +54,20 @@ def problem_of(error: SatchelError) -> Problem:
     return problem
 
 
-def respond_to_satchel_error(request: AnyRequest, error: SatchelError) -> Response[bytes]:
-    """Exception handler for our own errors."""
+def told(error: Exception, path: str) -> Problem:
+    """The body of any error, which is logged where it is ours."""
+    if not isinstance(error, SatchelError):
+        log.error("request failed", path=path, exc_info=error)
+        return Problem(title="The server cannot answer this.", status=500, code=SatchelError.code)
     problem = problem_of(error)
     if problem.status >= 500:
-        log.warning("request failed", path=request.url.path, code=error.code, message=error.message)
-    return _response(problem)
+        log.warning("request failed", path=path, code=error.code, message=error.message)
+    return problem
+
+
+def respond_to_satchel_error(request: AnyRequest, error: SatchelError) -> Response[bytes]:
+    """Exception handler for our own errors."""
+    return _response(told(error, request.url.path))
 
 
 def respond_to_http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
@@ -71,19 +79,26 @@ def respond_to_http_error(request: AnyRequest, error: HTTPException) -> Response
 
 def respond_to_fault(request: AnyRequest, error: Exception) -> Response[bytes]:
     """Exception handler for everything else: a fault of ours, told without internals."""
-    log.error("request failed", path=request.url.path, exc_info=error)
-    return _response(Problem(title="The server cannot answer this.", status=500, code=SatchelError.code))
+    return _response(told(error, request.url.path))
 
 
-def _response(problem: Problem) -> Response[bytes]:
+def headers_of(problem: Problem) -> dict[str, str]:
+    """The headers that go with it."""
     headers = {}
     if problem.retry_after_seconds is not None:
         headers["Retry-After"] = str(math.ceil(problem.retry_after_seconds))
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    return headers
+
+
+def _response(problem: Problem) -> Response[bytes]:
     return Response(
-        msgspec.json.encode(problem), status_code=problem.status, headers=headers, media_type=PROBLEM_MEDIA_TYPE
+        msgspec.json.encode(problem),
+        status_code=problem.status,
+        headers=headers_of(problem),
+        media_type=PROBLEM_MEDIA_TYPE,
     )
 
 
-__all__ = ["problem_of", "respond_to_fault", "respond_to_http_error", "respond_to_satchel_error"]
+__all__ = ["headers_of", "problem_of", "respond_to_fault", "respond_to_http_error", "respond_to_satchel_error", "told"]

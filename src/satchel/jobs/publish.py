@@ -11,7 +11,7 @@ from datetime import datetime
 
 import structlog
 
-from satchel.buckets.assign import assign_family, lock_head, raise_binding, set_head
+from satchel.buckets.assign import Placed, assign_family, lock_head, raise_binding, set_head
 from satchel.buckets.changed import begin_changes, take_chunk
 from satchel.buckets.families import (
     StandingFamily,
@@ -72,16 +72,16 @@ async def prepare(work: OrganizationWork, scope: Scope, now: datetime) -> bool:
 async def _fill_at_once(connection: Connection, scope: Scope) -> None:
     """After an upgrade from a version that compiled otherwise: devices are to see no state in between."""
     await begin_changes(connection)
-    op = await lock_head(connection)
+    before = op = await lock_head(connection)
     ids = await family_ids(connection)
     for family in scope.families:
         last_row: int | None = 0
         while last_row is not None:
             last_row = await take_chunk(connection, family.entity, last_row, FILL_CHUNK_ROWS)
-            op = await assign_family(connection, scope, family, ids, op)
+            op = (await assign_family(connection, scope, family, ids, op)).op
             await connection.execute("truncate changed")
         await set_ready(connection, ids[family.name])
-    await set_head(connection, op)
+    await set_head(connection, before, Placed(op, has_new=True))
 
 
 async def bring_into_force(work: OrganizationWork) -> bool:
@@ -163,8 +163,8 @@ async def _fill_family(work: OrganizationWork, scope: Scope, family: Family, sta
             if ids.get(family.name) != standing.id:
                 return  # retired meanwhile
             last_row = await take_chunk(connection, family.entity, last_row, FILL_CHUNK_ROWS)
-            newest = await assign_family(connection, scope, family, ids, op)
-            await set_head(connection, newest)
+            newest = (await assign_family(connection, scope, family, ids, op)).op
+            await set_head(connection, op, Placed(newest))  # nobody is bound to it yet
             if last_row is None:
                 await set_ready(connection, standing.id)
                 await raise_binding(connection)

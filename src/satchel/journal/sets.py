@@ -190,7 +190,7 @@ async def settle(
 
     Order: verdict numbers are committed in their order, as the head's row is locked from here on.
     """
-    row = await (await connection.execute(_SQL["next_verdict"])).fetchone()
+    row = await (await connection.execute(_SQL["next_verdict"], {"number": number})).fetchone()
     assert row is not None  # noqa: S101 - made with the database
     is_settled = outcome.verdict.is_final or outcome.is_closed
     parameters = {

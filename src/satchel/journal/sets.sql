@@ -84,7 +84,15 @@ where device = %(device)s and verdict_number > %(after)s and verdict_number <= %
 order by verdict_number limit %(limit)s
 
 -- next_verdict --
-update satchel.head set verdict = verdict + 1 returning verdict
+-- The devices that get verdicts in one transaction are noted together, for those who wait for them.
+update satchel.head h set verdict = verdict + 1, verdicts_to = verdict + 1, verdicts_in = pg_current_xact_id()::text,
+    verdicts_from = case when verdicts_in = pg_current_xact_id()::text then verdicts_from else verdict end,
+    verdict_devices = case
+        when verdicts_in is distinct from pg_current_xact_id()::text then array[e.device]
+        when cardinality(verdict_devices) < 100 then verdict_devices || e.device
+    end
+from satchel.edit_set e where e.number = %(number)s
+returning verdict
 
 -- drop_settled --
 delete from satchel.edit_set where state = 'settled' and settled_at < now() - make_interval(days => %(days)s)

@@ -131,6 +131,11 @@ class Devices:
         """Note that these devices were here."""
         await self._control.fetch(_SQL["seen"], {"ids": device_ids})
 
+    async def revision(self) -> int:
+        """Rises with every change of a device that decides whether, and as whom, it is let in."""
+        rows = await self._control.fetch(_SQL["revision"])
+        return int(rows[0][0])
+
     async def of_organization(self, organization: Organization) -> list[DeviceRow]:
         """The organization's devices, oldest first."""
         rows = await self._control.fetch(_SQL["list"], {"organization": organization.id})

@@ -36,6 +36,9 @@ where d.token_hash = %(token_hash)s
 update satchel.device set last_seen_at = now()
 where id = any(%(ids)s::uuid[])
 
+-- revision --
+select number from satchel.device_revision
+
 -- list --
 select d.id::text, d.name, d.user_name, d.user_id, d.created_at, d.last_seen_at, d.blocked_at is not null,
     d.wipe_requested_at, d.wipe_told_at, d.wiped_at, d.issuer, d.signed_in_until

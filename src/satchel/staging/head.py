@@ -27,6 +27,14 @@ class Head(msgspec.Struct, frozen=True):
     model_digest: str
     verdict: int = 0
     """Number of the newest verdict on an edit set of any device."""
+    moved_from: int = -1
+    """The op before the last transaction that made ops; -1: not known."""
+    moved_buckets: bytes | None = None
+    """The buckets (packed) that it touched; None: anyone may be concerned."""
+    verdicts_from: int = -1
+    """The verdict before the last transaction that gave some; -1: not known."""
+    verdict_devices: list[str] | None = None
+    """The devices that got them; None: anyone may be concerned."""
 
 
 class Scopes(msgspec.Struct, frozen=True):

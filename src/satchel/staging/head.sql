@@ -2,7 +2,12 @@
 insert into satchel.head (epoch, scope) values (%(epoch)s, '{}') on conflict do nothing
 
 -- read --
-select epoch, op, binding, model_digest, verdict from satchel.head
+-- What moved last is known only where it led to the head as it stands.
+select epoch, op, binding, model_digest, verdict,
+    case when moved_to = op then moved_from else -1 end, case when moved_to = op then moved_buckets end,
+    case when verdicts_to = verdict then verdicts_from else -1 end,
+    case when verdicts_to = verdict then verdict_devices end
+from satchel.head
 
 -- version --
 select epoch, scope_version from satchel.head

@@ -24,6 +24,20 @@ async def render_rows(
     return [(count, text) for count, text in await cursor.fetchall()]
 
 
+async def row_texts(
+    connection: Connection, entity: Entity, attributes: Sequence[str], row_ids: Sequence[int]
+) -> dict[int, str]:
+    """Each of these rows that is there as a JSON array, by id, in the order of their keys. Cost: one query."""
+    if not row_ids:
+        return {}
+    statement = sql.SQL("select t._row, {row} from {table} t where t._row = any(%s) and t._live order by {key}").format(
+        row=row_json(entity, attributes, of="t"),
+        table=table(entity.name),
+        key=sql.SQL(", ").join(key_columns(entity, of="t")),
+    )
+    return dict(await (await connection.execute(statement, [list(row_ids)])).fetchall())
+
+
 async def row_bytes(connection: Connection, entity: Entity, sample: int = 500) -> float:
     """About how many bytes a row of the entity has as JSON, by a sample."""
     statement = sql.SQL("select avg(length({row})) from (select * from {table} where _live limit %s) t").format(
@@ -35,12 +49,17 @@ async def row_bytes(connection: Connection, entity: Entity, sample: int = 500) -
 
 async def render_keys(connection: Connection, entity: Entity, row_ids: Sequence[int]) -> list[str]:
     """The keys of these rows as JSON, also of rows that are gone."""
+    return list((await key_texts(connection, entity, row_ids)).values())
+
+
+async def key_texts(connection: Connection, entity: Entity, row_ids: Sequence[int]) -> dict[int, str]:
+    """The keys of these rows as JSON, by row id."""
     if not row_ids:
-        return []
-    statement = sql.SQL("select {} from {} t where t._row = any(%s)").format(
+        return {}
+    statement = sql.SQL("select t._row, {} from {} t where t._row = any(%s)").format(
         key_json(entity, of="t"), table(entity.name)
     )
-    return [row[0] for row in await (await connection.execute(statement, [list(row_ids)])).fetchall()]
+    return dict(await (await connection.execute(statement, [list(row_ids)])).fetchall())
 
 
 @lru_cache(maxsize=512)

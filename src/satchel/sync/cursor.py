@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable
 
 import msgspec
 
 from satchel.errors import CursorExpired, CursorInvalid, SealBroken, SealUnknownKey
 from satchel.identity.secrets import open_sealed, seal
 from satchel.model.ids import BucketId, OpId
+from satchel.model.packing import unpack_buckets
 
 MAX_CURSOR_CHARACTERS = 512 * 1024
 
@@ -98,30 +98,3 @@ class CursorSeal:
             return msgspec.msgpack.decode(plain, type=CursorState)
         except msgspec.ValidationError as error:
             raise CursorExpired from error
-
-
-def pack_buckets(buckets: Iterable[BucketId]) -> bytes:
-    """Bucket ids as rising differences, seven bits a byte: one or two bytes a bucket."""
-    packed = bytearray()
-    before = 0
-    for bucket in sorted(buckets):
-        step, before = bucket - before, bucket
-        while step > 0x7F:
-            packed.append(step & 0x7F | 0x80)
-            step >>= 7
-        packed.append(step)
-    return bytes(packed)
-
-
-def unpack_buckets(packed: bytes) -> list[BucketId]:
-    """The reverse of `pack_buckets`."""
-    buckets: list[BucketId] = []
-    value = step = shift = 0
-    for byte in packed:
-        step |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            value += step
-            buckets.append(BucketId(value))
-            step = shift = 0
-    return buckets

@@ -18,6 +18,7 @@ from satchel.database.pool import Connection, Database
 from satchel.errors import StoreBusy
 from satchel.journal.sets import outcomes
 from satchel.model.ids import BucketId, OpId
+from satchel.model.packing import pack_buckets
 from satchel.model.scope import Scope
 from satchel.protocol import codec
 from satchel.protocol.messages import Begin, End
@@ -26,7 +27,7 @@ from satchel.staging.render import render_keys, render_rows
 from satchel.staging.users import Users
 from satchel.staging.watermark import generations, never_read
 from satchel.sync.binding import UserScope, user_scope
-from satchel.sync.cursor import CursorState, pack_buckets
+from satchel.sync.cursor import CursorState
 
 KEYS_PER_LINE = 2000
 
@@ -86,20 +87,6 @@ async def download(
         if is_end:
             return
         is_first = False
-
-
-def is_current(state: CursorState, head: Head, model_digest: str | None) -> bool:
-    """There is nothing new for this device."""
-    return (
-        state.epoch == head.epoch
-        and state.checkpoint == head.op
-        and state.binding == head.binding
-        and state.verdict == head.verdict
-        and state.base_model == head.model_digest
-        and state.model == model_digest
-        and not state.loading
-        and not state.is_reset
-    )
 
 
 async def _view(connection: Connection, users: Users, caller: Caller, limits: StepLimits) -> View:

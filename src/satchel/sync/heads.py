@@ -13,6 +13,8 @@ import psycopg
 import structlog
 
 from satchel.staging.head import Head
+from satchel.sync.known_devices import DEVICE_CHANNEL, KnownDevices
+from satchel.sync.standing import Standing
 
 CHANNEL = "satchel_head"
 _RECONNECT_SECONDS = 1.0
@@ -31,64 +33,54 @@ class Heads:
 
     def __init__(self) -> None:
         """Know nothing yet."""
-        self._heads: dict[str, Head] = {}
-        self._changed: dict[str, asyncio.Event] = {}
+        self._standings: dict[str, Standing] = {}
 
     def get(self, organization: str) -> Head | None:
         """The head, if it was ever read."""
-        return self._heads.get(organization)
+        standing = self._standings.get(organization)
+        return standing.head if standing is not None else None
+
+    def standing(self, organization: str) -> Standing | None:
+        """The head with what moved last, if it was ever read."""
+        return self._standings.get(organization)
 
     def organizations(self) -> list[str]:
         """The organizations whose heads are known."""
-        return list(self._heads)
+        return list(self._standings)
 
-    def update(self, organization: str, head: Head) -> None:
-        """Take a newer head and wake those who wait; an older one (a late notification) is dropped."""
-        known = self._heads.get(organization)
-        if known == head:
-            return
-        if (
-            known
-            and known.epoch == head.epoch
-            and (head.op, head.binding, head.verdict)
-            < (
-                known.op,
-                known.binding,
-                known.verdict,
-            )
-        ):
-            return
-        self._heads[organization] = head
-        self._wake(organization)
+    def update(self, organization: str, head: Head) -> Standing:
+        """Take a newer head and wake those whom it concerns."""
+        standing = self._standings.get(organization)
+        if standing is None:
+            standing = self._standings[organization] = Standing(head)
+        else:
+            standing.take(head)
+        return standing
+
+    def wake_device(self, device_id: str | None) -> None:
+        """Let a device look again, wherever it waits; None: all of them."""
+        for standing in self._standings.values():
+            standing.wake_all() if device_id is None else standing.wake_device(device_id)
 
     def forget(self, organization: str) -> None:
         """The organization went; those who wait find out."""
-        self._heads.pop(organization, None)
-        self._wake(organization)
-
-    async def wait_for_change(self, organization: str, seconds: float) -> bool:
-        """Wait until the head changes; False where the time ran out."""
-        event = self._changed.setdefault(organization, asyncio.Event())
-        try:
-            await asyncio.wait_for(event.wait(), seconds)
-        except TimeoutError:
-            return False
-        return True
-
-    def _wake(self, organization: str) -> None:
-        event = self._changed.pop(organization, None)
-        if event is not None:
-            event.set()
+        standing = self._standings.pop(organization, None)
+        if standing is not None:
+            standing.wake_all()
 
 
-async def listen_for_heads(control_url: str, heads: Heads) -> None:
-    """Take notifications until cancelled; reconnects where the database went away."""
+async def listen_for_heads(control_url: str, heads: Heads, devices: KnownDevices) -> None:
+    """Take notifications, of heads and of devices, until cancelled; reconnects where the database went away."""
     while True:
         try:
             async with await psycopg.AsyncConnection.connect(control_url, autocommit=True) as connection:
                 await connection.execute(f"listen {CHANNEL}")
+                await connection.execute(f"listen {DEVICE_CHANNEL}")
                 async for notice in connection.notifies():
-                    _take(heads, notice.payload)
+                    if notice.channel == DEVICE_CHANNEL:
+                        heads.wake_device(devices.take_notice(notice.payload))
+                    else:
+                        _take(heads, notice.payload)
         except psycopg.Error as error:
             log.warning("head notifications interrupted", reason=type(error).__name__)
         await asyncio.sleep(_RECONNECT_SECONDS)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from satchel.errors import CursorExpired, CursorInvalid
 from satchel.model.ids import BucketId
-from satchel.sync.cursor import CursorSeal, CursorState, pack_buckets, unpack_buckets
+from satchel.model.packing import pack_buckets, unpack_buckets
+from satchel.sync.cursor import CursorSeal, CursorState
 
 SEAL = CursorSeal(b"k" * 32, "contoso", "device 1")
 STATE = CursorState(epoch="e", checkpoint=7, binding=2, entities={"contact": "a/b"}, held=pack_buckets([BucketId(5)]))

@@ -1,0 +1,246 @@
+"""`POST /v1/orgs/{org}/sync`: a bare ASGI application in front of the framework's, which gets everything else.
+
+Most requests find nothing new and are answered from memory; there the framework would cost more than the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+import zstandard
+
+from satchel.errors import CursorExpired, RequestInvalid
+from satchel.http.problems import headers_of, told
+from satchel.http.sync import SyncServing
+from satchel.model.ids import OpId
+from satchel.protocol import codec
+from satchel.protocol.compression import choose_encoding, compressor
+from satchel.protocol.lease import LEASE_HEADER, format_lease, with_lease
+from satchel.protocol.messages import MAX_WAIT_SECONDS, MEDIA_TYPE, PROBLEM_MEDIA_TYPE, End, Problem, SyncRequest
+from satchel.provisioning.devices import Device
+from satchel.sync.cursor import CursorSeal, CursorState
+from satchel.sync.download import Caller, download
+from satchel.sync.shared import SharedChanges, SharedLines, news
+
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[..., Awaitable[None]]
+
+_BEFORE, _BEHIND = "/v1/orgs/", "/sync"
+_DECODE = msgspec.json.Decoder(SyncRequest).decode
+_TOO_LARGE = Problem(title="The request is too large.", status=413, code=RequestInvalid.code)
+_NO_SUCH_METHOD = Problem(title="Method Not Allowed", status=405, code=RequestInvalid.code)
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What goes back: a body, or batches of lines that become one."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes = b""
+    batches: AsyncIterator[bytes] | None = None
+
+
+class Polls:
+    """The application."""
+
+    def __init__(self, serving: SyncServing, max_request_bytes: int, others: Application) -> None:
+        """`others` gets what is no sync request."""
+        self._serving = serving
+        self._max_request_bytes = max_request_bytes
+        self._others = others
+        self._shared = SharedChanges(serving.lease)
+        self._lease_header = {LEASE_HEADER: format_lease(serving.lease)}
+        self._end = zstandard.ZstdCompressor(level=1)
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """One request."""
+        organization = _organization(scope)
+        if organization is None:
+            await self._others(scope, receive, send)
+            return
+        try:
+            answer = await self._answer(scope, organization, receive)
+        except Exception as error:
+            answer = _refusal(told(error, scope["path"]))
+        await _send(answer, send)
+
+    async def _answer(self, scope: Message, organization: str, receive: Receive) -> Answer:
+        if scope["method"] != "POST":
+            return _refusal(_NO_SUCH_METHOD, allow="POST")
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        authorization = headers.get(b"authorization", b"").decode("latin-1")
+        device = await self._serving.auth.device(authorization, organization)
+        body = await _body(receive, self._max_request_bytes)
+        if body is None:
+            return _refusal(_TOO_LARGE)
+        wait_seconds, data = _wait_seconds(scope["query_string"]), _decoded(body)
+        seal = CursorSeal(self._serving.cursor_key, organization, device.id)
+        state = _open(seal, data.cursor)
+        since = OpId(-1)
+        if state is not None:
+            found = await self._wait(device, state, data.model, wait_seconds, authorization)
+            if found is None:
+                return Answer(204, self._lease_header)
+            since = found
+        encoding = choose_encoding(headers.get(b"accept-encoding", b"").decode("latin-1"))
+        if state is not None and since >= 0:
+            shared = await self._shared_answer(device, state, since, seal, encoding)
+            if shared is not None:
+                return shared
+        lines = await self._first_batch(device, state, data.model, seal)
+        return Answer(200, _headers(encoding), batches=_compressed(lines, encoding, self._serving.compression_level))
+
+    async def _wait(
+        self, device: Device, state: CursorState, model: str | None, wait_seconds: float, authorization: str
+    ) -> OpId | None:
+        """Wait for something new: as `news`. A device that is blocked meanwhile is refused."""
+        heads = self._serving.served.heads
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait_seconds
+        while True:
+            standing = heads.standing(device.organization)
+            if standing is None:
+                await self._serving.served.head(device.organization)
+                continue
+            since = news(standing, state, model, device.id)
+            if since is not None:
+                return since
+            remaining = deadline - loop.time()
+            if remaining <= 0 or not await standing.wait(state, device.id, remaining):
+                return None
+            await self._serving.auth.device(authorization, device.organization)
+
+    async def _shared_answer(
+        self, device: Device, state: CursorState, since: OpId, seal: CursorSeal, encoding: str
+    ) -> Answer | None:
+        served = await self._serving.served.get(device.organization)
+        standing = self._serving.served.heads.standing(device.organization)
+        if standing is None:
+            return None
+        caller = Caller(device.user_id, device.id)
+        found = await self._shared.answer(served, standing, state, caller, since)
+        if found is None:
+            return None
+        now, lines = found
+        return Answer(200, _headers(encoding), self._joined(lines, End(now.checkpoint, seal.seal(now)), encoding))
+
+    def _joined(self, shared: SharedLines, end: End, encoding: str) -> bytes:
+        """One body. Frames of zstd follow one another; the shared one is compressed once."""
+        last = codec.end_line(end)
+        if encoding == "zstd":
+            frame = shared.by_encoding.get(encoding)
+            if frame is None:
+                level = self._serving.compression_level
+                frame = shared.by_encoding[encoding] = zstandard.ZstdCompressor(level=level).compress(shared.lines)
+            return frame + self._end.compress(last)
+        compress = compressor(encoding, self._serving.compression_level)
+        return compress.compress(shared.lines + last) + compress.finish()
+
+    async def _first_batch(
+        self, device: Device, state: CursorState | None, model: str | None, seal: CursorSeal
+    ) -> AsyncIterator[bytes]:
+        """Start the download before the answer begins: what fails here is still a readable refusal."""
+        served = await self._serving.served.get(device.organization)
+        caller = Caller(device.user_id, device.id)
+        batches = download(
+            served.staging, served.users, caller, state, model, limits=self._serving.limits, seal=seal.seal
+        )
+        first = await anext(batches)
+
+        async def lines() -> AsyncIterator[bytes]:
+            yield with_lease(first, self._serving.lease)
+            async for batch in batches:
+                yield batch
+
+        return lines()
+
+
+def _organization(scope: Message) -> str | None:
+    """The organization that a sync request names; None where it is another request."""
+    if scope["type"] != "http":
+        return None
+    path: str = scope["path"]
+    if not path.startswith(_BEFORE) or not path.endswith(_BEHIND):
+        return None
+    name = path[len(_BEFORE) : -len(_BEHIND)]
+    return name if name and "/" not in name else None
+
+
+async def _body(receive: Receive, max_bytes: int) -> bytes | None:
+    """The whole body; None where it is too large."""
+    parts: list[bytes] = []
+    size, is_more = 0, True
+    while is_more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise RequestInvalid("The request broke off.")
+        part = message.get("body", b"")
+        size += len(part)
+        if size > max_bytes:
+            return None
+        parts.append(part)
+        is_more = message.get("more_body", False)
+    return b"".join(parts)
+
+
+def _decoded(body: bytes) -> SyncRequest:
+    try:
+        return _DECODE(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise RequestInvalid(f"The request is not usable: {str(error)[:200]}.") from error
+
+
+def _wait_seconds(query: bytes) -> float:
+    values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("wait", ["0"]) if query else ["0"]
+    try:
+        seconds = float(values[-1])
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= MAX_WAIT_SECONDS:
+        raise RequestInvalid(f"wait is a number of seconds from 0 to {MAX_WAIT_SECONDS}.")
+    return seconds
+
+
+def _open(seal: CursorSeal, token: str | None) -> CursorState | None:
+    """The cursor's state. One that is too old to be read becomes a reset, as one of another staging database does."""
+    if token is None:
+        return None
+    try:
+        return seal.open(token)
+    except CursorExpired:
+        return CursorState(epoch="")
+
+
+async def _compressed(lines: AsyncIterator[bytes], encoding: str, level: int) -> AsyncIterator[bytes]:
+    """Compress batch by batch, each flushed, so that the device can commit what has arrived."""
+    compress = compressor(encoding, level)
+    async for batch in lines:
+        yield compress.compress(batch) + compress.flush()
+    yield compress.finish()
+
+
+def _headers(encoding: str) -> dict[str, str]:
+    headers = {"content-type": MEDIA_TYPE}
+    return headers | {"content-encoding": encoding} if encoding != "identity" else headers
+
+
+def _refusal(problem: Problem, **more: str) -> Answer:
+    headers = {"content-type": PROBLEM_MEDIA_TYPE, **headers_of(problem), **more}
+    return Answer(problem.status, headers, msgspec.json.encode(problem))
+
+
+async def _send(answer: Answer, send: Send) -> None:
+    headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in answer.headers.items()]
+    if answer.batches is None and answer.status != 204:
+        headers.append((b"content-length", str(len(answer.body)).encode()))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    if answer.batches is not None:
+        async for part in answer.batches:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": answer.body})
