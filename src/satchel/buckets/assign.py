@@ -30,7 +30,7 @@ with keyed as materialized (
     where c.entity = {entity}{where}
 ),
 wanted as materialized (
-    select distinct k.row_id, k.is_content, k.key, md5(k.key::text)::uuid as digest
+    select {distinct} k.row_id, k.is_content, k.key, md5(k.key::text)::uuid as digest
     from keyed k
 ),
 made as (
@@ -201,6 +201,7 @@ def _statement_text(definition: bytes) -> sql.Composed:
         table=table(entity.name),
         entity=sql.Literal(entity.name),
         related=related,
+        distinct=sql.SQL("distinct" if family.related else ""),  # else a row has one key
         where=where,
         noted=_NOTED if is_source else sql.SQL(""),
     )

@@ -44,6 +44,7 @@ _SETTINGS = {
     "max_wal_senders": "0",
     "max_wal_size": "1GB",
     "jit": "off",
+    "random_page_cost": "1.1",  # solid-state storage: a change of one row must not read a table from end to end
     "log_min_messages": "warning",
     "cluster_name": "satchel",
     # Its work is short statements of many small transactions; dynamic workers would only compete for the cores.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import msgspec
 import structlog
@@ -17,12 +20,14 @@ from satchel.model.changes import Page, Strategy
 from satchel.model.ids import Key
 from satchel.model.metadata import Entity
 from satchel.staging.head import Head, read_scopes
-from satchel.staging.keys import compare_keys, forget_keys, keep_keys
+from satchel.staging.keys import begin_keys, compare_keys, end_keys, keep_keys
 from satchel.staging.watermark import StoredWatermark, advance, read_watermark, reconciled, start_over
 from satchel.staging.written import writes_now
 
 log = structlog.get_logger()
 CONFIRM_CHUNK = 100
+PROGRESS_ROWS = 100_000
+T = TypeVar("T")
 
 
 class Pulled(msgspec.Struct):
@@ -71,17 +76,44 @@ async def _read_changes(work: OrganizationWork, entity: Entity, stored: StoredWa
     is_resumed = stored.watermark is not None and stored.watermark.next_page is not None
     async with work.staging.connection() as connection:
         writes = None if is_resumed else await writes_now(connection)
-    async for page in work.source.changes(entity, stored.watermark, work.page_size):
-        async with work.staging.transaction() as connection:
-            changed, head = await apply_page(connection, entity, page, writes=writes)
-            version = await advance(connection, entity.name, page.watermark, version=version, is_last=page.is_last)
-        await _count(work, entity, pulled, page, changed, head)
+    async with aclosing(ahead(work.source.changes(entity, stored.watermark, work.page_size))) as pages:
+        async for page in pages:
+            async with work.staging.transaction() as connection:
+                changed, head = await apply_page(connection, entity, page, writes=writes)
+                version = await advance(connection, entity.name, page.watermark, version=version, is_last=page.is_last)
+            await _count(work, entity, pulled, page, changed, head)
+
+
+async def ahead(pages: AsyncIterator[T]) -> AsyncGenerator[T, None]:
+    """The same pages, in order; the next one is read while the last one is being worked on, and no further.
+
+    An error of the source comes behind the pages before it.
+    """
+    iterator = aiter(pages)
+    coming = asyncio.ensure_future(_next(iterator))
+    try:
+        while (page := await coming) is not None:
+            coming = asyncio.ensure_future(_next(iterator))
+            yield page
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
+        if isinstance(pages, AsyncGenerator):
+            await pages.aclose()
+
+
+async def _next(iterator: AsyncIterator[T]) -> T | None:
+    return await anext(iterator, None)
 
 
 async def _count(
     work: OrganizationWork, entity: Entity, pulled: Pulled, page: Page, changed: int, head: Head | None
 ) -> None:
     pulled.pages += 1
+    if (pulled.rows + page.row_count) // PROGRESS_ROWS > pulled.rows // PROGRESS_ROWS:
+        log.info(
+            "pull under way", organization=work.organization.name, entity=entity.name, rows=pulled.rows + page.row_count
+        )
     pulled.rows += page.row_count
     pulled.changed += changed
     if head is not None:
@@ -105,15 +137,16 @@ async def _reconcile(work: OrganizationWork, entity: Entity, pulled: Pulled) -> 
     A key that the source did not list is asked for once more before its row is removed: a page may have skipped it.
     """
     async with work.staging.connection() as connection:
-        await forget_keys(connection, entity)
-        async for keys in work.source.keys(entity, work.page_size):
-            await keep_keys(connection, entity, keys)
+        await begin_keys(connection, entity)
+        async with aclosing(ahead(work.source.keys(entity, work.page_size))) as pages:
+            async for keys in pages:
+                await keep_keys(connection, entity, keys)
         missing, surplus = await compare_keys(connection, entity)
+        await end_keys(connection)
     for start in range(0, len(missing) + len(surplus), CONFIRM_CHUNK):
         chunk = (missing + surplus)[start : start + CONFIRM_CHUNK]
         await _settle_keys(work, entity, chunk, pulled)
     async with work.staging.transaction() as connection:
-        await forget_keys(connection, entity)
         await reconciled(connection, entity.name)
 
 

@@ -84,6 +84,12 @@ def open_envelope(body: bytes, entity: Entity) -> Envelope:
 def keys_of(rows: bytes, entity: Entity) -> list[Key]:
     """The keys of a JSON array of rows. Errors: RequestRefused where a row lacks its key."""
     attributes = key_attributes(entity)
+    if all(attribute.type is AttributeType.GUID for attribute in attributes):
+        try:
+            found = _text_picker(tuple(a.wire_name for a in attributes))(rows)
+        except msgspec.MsgspecError as error:
+            raise RequestRefused("A row of the source lacks its key.") from error
+        return [tuple(map(str.lower, msgspec.structs.astuple(row))) for row in found]
     return [values_of(row, attributes) for row in _decode_raws(rows)]
 
 
@@ -158,6 +164,14 @@ def _picker(wire_names: tuple[str, ...]) -> Any:
     fields = [(f"v{i}", msgspec.Raw) for i in range(len(wire_names))]
     names = {f"v{i}": name for i, name in enumerate(wire_names)}
     return msgspec.json.Decoder(msgspec.defstruct("Picked", fields, rename=names)).decode
+
+
+@lru_cache(maxsize=1024)
+def _text_picker(wire_names: tuple[str, ...]) -> Any:
+    """The same for a whole array, where all these properties are text."""
+    fields = [(f"v{i}", str) for i in range(len(wire_names))]
+    names = {f"v{i}": name for i, name in enumerate(wire_names)}
+    return msgspec.json.Decoder(list[msgspec.defstruct("Keys", fields, rename=names)]).decode  # type: ignore[misc]
 
 
 def _text(attribute: Attribute, raw: bytes) -> str:

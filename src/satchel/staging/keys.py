@@ -1,4 +1,7 @@
-"""Comparing keys with the source: which rows are missing here, which are gone there."""
+"""Comparing keys with the source: which rows are missing here, which are gone there.
+
+The source's keys stand in a temporary table: nothing is logged, and nothing is left of them.
+"""
 
 from __future__ import annotations
 
@@ -12,33 +15,50 @@ from satchel.model.ids import Key
 from satchel.model.metadata import Entity
 
 
-async def forget_keys(connection: Connection, entity: Entity) -> None:
-    """Drop the keys of an earlier comparison."""
-    await connection.execute("delete from satchel.source_key where entity = %s", [entity.name])
+async def begin_keys(connection: Connection, entity: Entity) -> None:
+    """Make the (empty) table of a comparison; it lasts as long as the connection, or until `end_keys`."""
+    await end_keys(connection)
+    columns = sql.SQL(", ").join(sql.SQL("{} text").format(name) for name in _parts(entity))
+    await connection.execute(sql.SQL("create temp table source_key ({})").format(columns))
 
 
 async def keep_keys(connection: Connection, entity: Entity, keys: Sequence[Key]) -> None:
     """Keep a page of the source's keys."""
-    async with connection.cursor() as cursor, cursor.copy("copy satchel.source_key (entity, key) from stdin") as copy:
+    async with connection.cursor() as cursor, cursor.copy("copy source_key from stdin") as copy:
         for key in keys:
-            await copy.write_row((entity.name, list(key)))
+            await copy.write_row(key)
 
 
 async def compare_keys(connection: Connection, entity: Entity) -> tuple[list[Key], list[Key]]:
-    """Keys that the source has and staging lacks, and the reverse."""
-    own = sql.SQL("array[{}]").format(
-        sql.SQL(", ").join(sql.SQL("{}::text").format(name) for name in key_columns(entity, of="t"))
-    )
+    """Keys that the source has and staging lacks, and the reverse. Cost: two hash joins."""
+    await connection.execute("analyze source_key")
+    names = {
+        "own": sql.SQL(", ").join(sql.SQL("{}::text").format(name) for name in key_columns(entity, of="t")),
+        "theirs": sql.SQL(", ").join(sql.SQL("s.{}").format(name) for name in _parts(entity)),
+        "same": sql.SQL(" and ").join(
+            sql.SQL("{}::text = s.{}").format(own, part)
+            for own, part in zip(key_columns(entity, of="t"), _parts(entity), strict=True)
+        ),
+        "table": table(entity.name),
+    }
     missing = sql.SQL(
-        "select distinct s.key from satchel.source_key s where s.entity = %s"
-        " and not exists (select from {table} t where t._live and {own} = s.key)"
+        "select distinct {theirs} from source_key s where not exists (select from {table} t where t._live and {same})"
     )
     surplus = sql.SQL(
-        "select {own} from {table} t where t._live"
-        " and not exists (select from satchel.source_key s where s.entity = %s and s.key = {own})"
+        "select {own} from {table} t where t._live and not exists (select from source_key s where {same})"
     )
     found = []
     for statement in (missing, surplus):
-        cursor = await connection.execute(statement.format(table=table(entity.name), own=own), [entity.name])
-        found.append([tuple(row[0]) for row in await cursor.fetchall()])
+        cursor = await connection.execute(statement.format(**names))
+        found.append([tuple(row) for row in await cursor.fetchall()])
     return found[0], found[1]
+
+
+async def end_keys(connection: Connection) -> None:
+    """Drop the keys."""
+    await connection.execute("set client_min_messages = warning")
+    await connection.execute("drop table if exists source_key")
+
+
+def _parts(entity: Entity) -> list[sql.Identifier]:
+    return [sql.Identifier(f"k{place}") for place in range(len(entity.key))]
