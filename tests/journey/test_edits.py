@@ -51,6 +51,33 @@ def test_rows_are_changed_together_and_under_the_users_name(device: Device, sour
     assert not differences(device, source, device.enrolment.user_id)
 
 
+@pytest.mark.parametrize("rows_in_a_set", [1, 2])
+def test_unusual_values_arrive_as_they_were_typed(device: Device, source: Sandbox, rows_in_a_set: int) -> None:
+    text = "\r\n--changeset_1--\r\n\r\n\u0001 \U0001f9f0 \u202eZu\u0308rich \u4e2d 'quoted' \"twice\" \\ {0} %41 </a>\t"
+    long = (text + "x" * 100) * 9
+    with device.edit() as changes:
+        keys = [changes.create("task", subject=text, description=long) for _ in range(rows_in_a_set)]
+    assert device.sync().edits_settled == {"accepted": 1}
+    for key in keys:
+        there = source.send("GET", f"tasks({key})").json()
+        here = device.table("task").get(key)
+        assert here is not None
+        assert (there["subject"], there["description"]) == (text, long)
+        assert (here["subject"], here["description"]) == (text, long)
+    contact = own_contact(device, 3 + rows_in_a_set)
+    device.update("contact", contact, creditlimit="1000000000.01", birthdate="1900-02-28", donotemail=True)
+    device.update("contact", contact, jobtitle="")
+    assert device.sync().edits_settled == {"accepted": 2}
+    row = source.send("GET", f"contacts({contact})").json()
+    assert (row["creditlimit"], row["birthdate"], row["donotemail"]) == (1000000000.01, "1900-02-28", True)
+    assert not row["jobtitle"]
+    with device.edit() as changes:
+        changes.delete("task", keys[0])
+        changes.update("contact", contact, creditlimit=None, birthdate=None, donotemail=False)
+    assert device.sync().edits_settled == {"accepted": 1}
+    assert not differences(device, source, device.enrolment.user_id)
+
+
 def test_what_others_changed_elsewhere_is_merged(device: Device, source: Sandbox) -> None:
     key = own_contact(device)
     device.update("contact", key, jobtitle="mine")

@@ -9,11 +9,10 @@ from typing import Any
 
 import click
 import msgspec
-from rich.markup import escape
 
 from satchel.cli.device_options import with_device
 from satchel.cli.options import json_option
-from satchel.cli.output import console, print_json, print_rows
+from satchel.cli.output import console, print_json, print_rows, shown
 from satchel.device import Choice, Device, PendingSet
 from satchel.device.edits.verdicts import MINE, THEIRS, conflicts_of
 from satchel.device.edits.wire import parse_text
@@ -58,7 +57,7 @@ def edit(
     if as_json:
         print_json({"key": key, "pending": number})
     else:
-        console.print(f"{escape(key)}  (pending {number})  Next: satchel device sync")
+        console.print(f"{shown(key)}  (pending {number})  Next: satchel device sync")
 
 
 @click.command()
@@ -85,11 +84,11 @@ def conflicts(device: Device, as_json: bool) -> None:
     if not found:
         console.print("Nothing needs a decision.")
     for each in found:
-        console.print(f"[bold]{each.number}[/bold]  {each.state}  {escape(each.note or '')}")
+        console.print(f"[bold]{each.number}[/bold]  {each.state}  {shown(each.note or '')}")
         for change, outcome in conflicts_of(each):
-            console.print(f"  {change.action} {change.entity} {escape(','.join(change.key))}")
+            console.print(f"  {change.action} {change.entity} {shown(','.join(change.key))}")
             if outcome.message:
-                console.print(f"  {escape(outcome.message)}  {escape(outcome.code)}")
+                console.print(f"  {shown(outcome.message)}  {shown(outcome.code)}")
             base, theirs = change.base or {}, outcome.theirs or {}
             print_rows(
                 [
@@ -160,7 +159,7 @@ def export(file: Path, force: bool, device: Device) -> None:
             target.write(content)
     except OSError as error:
         raise InputInvalid(f"{file} cannot be written: {error.strerror}.", hint="--force overwrites.") from error
-    console.print(f"Written to {escape(str(file))}.")
+    console.print(f"Written to {shown(str(file))}.")
 
 
 COMMANDS = (edit, pending, conflicts, resolve, retry, discard, export)
@@ -217,13 +216,13 @@ def _row(each: PendingSet) -> dict[str, Any]:
     more = f" and {len(each.edits) - 1} more" if len(each.edits) > 1 else ""
     names = ", ".join(first.values) if first else ""
     return {
-        "number": each.number, "state": each.state.value, "made": each.made_at, "what": escape(what + more),
-        "attributes": escape(names),
+        "number": each.number, "state": each.state.value, "made": each.made_at, "what": what + more,
+        "attributes": names,
     }  # fmt: skip
 
 
 def _text(value: object) -> str:
-    return "" if value is None else escape(str(value))
+    return "" if value is None else str(value)
 
 
 def _say(as_json: bool, number: int, words: str) -> None:

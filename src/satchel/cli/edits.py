@@ -9,12 +9,11 @@ from typing import Any
 
 import click
 import msgspec
-from rich.markup import escape
 
 from satchel.administration import edits as administration
 from satchel.administration.edits import Handled, Who
 from satchel.cli.options import json_option, settings_options
-from satchel.cli.output import console, print_json, print_rows
+from satchel.cli.output import console, print_json, print_rows, shown
 from satchel.cli.rooms import run_with_rooms
 from satchel.errors import InputInvalid
 from satchel.journal.look import Chosen, SeenSet, Show
@@ -90,12 +89,10 @@ def show(name: str, number: int, config: Path | None, data_folder: Path | None, 
         print_json(_for_programs(each, who))
         return
     console.print(f"[bold]{each.number}[/bold]  {each.word}  {each.id} version {each.version}")
-    console.print(
-        f"User    {escape(who.user_name)} {escape(each.user)}, device {escape(who.device_name)} {each.device}"
-    )
-    console.print(f"Made    {escape(each.made_at)}, received {_moment(each.received_at)}, tried {each.tries} times")
+    console.print(f"User    {shown(who.user_name)} {shown(each.user)}, device {shown(who.device_name)} {each.device}")
+    console.print(f"Made    {shown(each.made_at)}, received {_moment(each.received_at)}, tried {each.tries} times")
     if each.problem:
-        console.print(f"Waits   {escape(each.problem)} Next try: {_moment(each.next_at)}")
+        console.print(f"Waits   {shown(each.problem)} Next try: {_moment(each.next_at)}")
     for edit in each.edits:
         _print_edit(each, edit)
 
@@ -199,11 +196,11 @@ def _line(each: SeenSet, who: Who, edit: Edit) -> dict[str, object]:
 
 
 def _print_edit(each: SeenSet, edit: Edit) -> None:
-    console.print(f"\n[bold]{edit.action} {escape(edit.entity)} {escape(','.join(edit.key))}[/bold]")
+    console.print(f"\n[bold]{edit.action} {shown(edit.entity)} {shown(','.join(edit.key))}[/bold]")
     told = next((o for o in each.outcome.edits if o.id == edit.id), None) if each.outcome else None
     if told:
         words = f"{told.message} {told.code}".strip()
-        console.print(f"{told.verdict}{': ' if words else ''}{escape(words)}")
+        console.print(f"{told.verdict}{': ' if words else ''}{shown(words)}")
     base, theirs = edit.base or {}, (told.theirs if told else None) or {}
     names = list(edit.values) if edit.action is not Action.DELETE else sorted(theirs)
     rows = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -12,13 +13,20 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 console = Console(highlight=False)
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""What would move a terminal's cursor, change its colours, or turn the writing's direction round."""
+
+
+def shown(text: str) -> str:
+    """Text that others wrote, for `console.print`: it means what it says, and steers no terminal."""
+    return escape(_printable(text))
 
 
 def print_error(message: str, *, hint: str = "", code: str = "") -> None:
     """Print what went wrong, what to try, and the code to look up."""
-    print(f"Error: {message}" + (f" [{code}]" if code else ""), file=sys.stderr)
+    print(f"Error: {_printable(message)}" + (f" [{code}]" if code else ""), file=sys.stderr)
     if hint:
-        print(f"Try: {hint}", file=sys.stderr)
+        print(f"Try: {_printable(hint)}", file=sys.stderr)
 
 
 def print_json(value: object) -> None:
@@ -42,7 +50,7 @@ def print_rows(rows: Sequence[Mapping[str, object]], *, title: str = "", empty: 
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         table.add_column(name.replace("_", " "), justify="right" if is_number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(escape(_text(value)) for value in row.values()))
+        table.add_row(*(shown(_text(value)) for value in row.values()))
     console.print(table)
 
 
@@ -56,6 +64,10 @@ def progress() -> Progress:
         console=console,
         disable=not console.is_terminal,
     )
+
+
+def _printable(text: str) -> str:
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _text(value: object) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from satchel.database.pool import Database
+from satchel.database.pool import Connection, Database
 from satchel.errors import TooManyEdits
 from satchel.journal.rows import key_json, touched_rows
 from satchel.journal.sets import (
@@ -19,12 +19,14 @@ from satchel.journal.sets import (
     replace,
     settle,
     standing,
-    unsettled_count,
+    unsettled,
 )
 from satchel.model.client_model import ClientModel
 from satchel.model.edits import MAX_SET_BYTES, EditSet, Outcome, Receipt, Verdict
 from satchel.model.keys import MAX_KEY_CHARACTERS
 
+MAX_UNSETTLED_BYTES = 1024**3
+"""Of one device's edits; what comes beyond waits on the device."""
 _UNREADABLE = "The server cannot read this edit"
 
 
@@ -56,7 +58,7 @@ async def receive(
             await lock_verdicts(connection)
         before = await standing(connection, [each.id for each in readable])
         new = [each for each in readable if each.id not in before]
-        if new and await unsettled_count(connection, device) + len(new) > max_unsettled:
+        if new and await _is_too_much(connection, new, device, max_unsettled):
             if len(new) == len(readable):
                 raise TooManyEdits
             new = []  # what frees room goes first; the device comes again with these
@@ -76,6 +78,11 @@ async def receive(
     receipts = [each if isinstance(each, Receipt) else _receipt(each, before, numbers, device) for each in decoded]
     # What was withdrawn may have held others.
     return Received(receipts, has_work=bool(kept), has_verdicts=bool(withdrawn))
+
+
+async def _is_too_much(connection: Connection, new: Sequence[EditSet], device: str, max_unsettled: int) -> bool:
+    count, size_bytes = await unsettled(connection, device)
+    return count + len(new) > max_unsettled or size_bytes > MAX_UNSETTLED_BYTES
 
 
 def _decoded(body: bytes) -> EditSet | Receipt:

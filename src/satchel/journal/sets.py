@@ -113,10 +113,10 @@ async def lock_verdicts(connection: Connection) -> None:
     await connection.execute("select from satchel.head for update")
 
 
-async def unsettled_count(connection: Connection, device: str) -> int:
-    """How many sets of a device are not settled."""
-    row = await (await connection.execute(_SQL["unsettled_count"], {"device": device})).fetchone()
-    return int(row[0]) if row else 0
+async def unsettled(connection: Connection, device: str) -> tuple[int, int]:
+    """How many sets of a device are not settled, and how many bytes their edits have."""
+    row = await (await connection.execute(_SQL["unsettled"], {"device": device})).fetchone()
+    return (int(row[0]), int(row[1])) if row else (0, 0)
 
 
 async def playable(connection: Connection, *, under_way: Collection[int], limit: int) -> list[JournaledSet]:

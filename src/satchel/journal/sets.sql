@@ -23,8 +23,8 @@ select * from unnest(%(numbers)s::bigint[], %(entities)s::text[], %(keys)s::text
 -- forget_rows --
 delete from satchel.edit_row where number = %(number)s
 
--- unsettled_count --
-select count(*) from satchel.edit_set where device = %(device)s and state <> 'settled'
+-- unsettled --
+select count(*), coalesce(sum(octet_length(edits)), 0) from satchel.edit_set where device = %(device)s and state <> 'settled'
 
 -- playable --
 -- What may be played now, the devices in turns: who has least under way comes first. On the rows of a set, what its own

@@ -348,3 +348,24 @@ def test_a_sync_waits_only_for_what_can_be_played(store: Store) -> None:
     discard(store, behind)
     upload(store, lambda request: EditsAnswer([Receipt(msgspec.json.decode(raw)["id"], 2) for raw in request.sets]))
     assert outbox.playable_count(store.connection) == 1  # the server is to say that it is withdrawn
+
+
+def test_what_is_sent_at_once_is_bounded(store: Store) -> None:
+    apply(store, l.begin(), l.model(MODEL), l.put(l.contact(A)), l.end("c", 1))
+    numbers = [update(store, A, fullname=f"{n} " + "x" * size) for n, size in enumerate([400, 400, 5000, 400])]
+
+    def loaded(after: int) -> list[int]:
+        return [s.number for s in outbox.waiting(store.connection, after=after, limit=200, max_bytes=2500)]
+
+    assert loaded(0) == numbers[:2]
+    assert loaded(numbers[1]) == [numbers[2]], "one that is larger goes alone"
+    assert loaded(numbers[2]) == [numbers[3]]
+    assert loaded(numbers[3]) == []
+    requests: list[int] = []
+
+    def post(request: EditsRequest) -> EditsAnswer:
+        requests.append(len(request.sets))
+        return taken(request)
+
+    assert upload(store, post) == 4
+    assert requests == [4]

@@ -163,9 +163,21 @@ def all_sets(connection: apsw.Connection) -> Iterator[PendingSet]:
     return _sets(connection, "true", ())
 
 
-def waiting(connection: apsw.Connection, *, after: int, limit: int) -> list[PendingSet]:
-    """The next sets to be sent, in order."""
-    return list(_sets(connection, "state = 'waiting' and number > ? order by number limit ?", (after, limit)))
+def waiting(connection: apsw.Connection, *, after: int, limit: int, max_bytes: int) -> list[PendingSet]:
+    """The next sets to be sent, in order: so many that their edits have no more bytes than that, at least one."""
+    sizes = connection.execute(
+        "select s.number, coalesce(sum(octet_length(e.content)), 0) from _satchel_set s"
+        " left join _satchel_edit e on e.set_number = s.number where s.state = 'waiting' and s.number > ?"
+        " group by s.number order by s.number limit ?",
+        (after, limit),
+    )
+    last = total = 0
+    for number, size in sizes.fetchall():
+        total += int(str(size))
+        if last and total > max_bytes:
+            break
+        last = int(str(number))
+    return list(_sets(connection, "state = 'waiting' and number > ? and number <= ?", (after, last)))
 
 
 def of_row(connection: apsw.Connection, row: RowKey) -> list[PendingSet]:

@@ -34,7 +34,8 @@ def upload(store: Store, post: Post, on_progress: Callable[[UploadProgress], Non
     """
     total = outbox.counts(store.connection).get(SetState.WAITING, 0)
     sent = last = 0
-    while piece := outbox.waiting(store.connection, after=last, limit=SETS_PER_REQUEST):
+    limits = {"limit": SETS_PER_REQUEST, "max_bytes": BYTES_PER_REQUEST}
+    while piece := outbox.waiting(store.connection, after=last, **limits):
         for part in _pieces(piece):
             last = part[-1][0].number
             with store.transaction() as connection:
