@@ -34,7 +34,7 @@ from tests.support.checker import comparable
 from tests.support.edit_torment import Kind, Verdicts, Wish, Worker
 from tests.support.processes import Satchel, satchel, wait_for
 
-EDITS = int(os.environ.get("SATCHEL_TEST_EDITS", "120"))
+EDITS = int(os.environ.get("SATCHEL_TEST_EDITS", "90"))
 pytestmark = [pytest.mark.kill, pytest.mark.node, pytest.mark.timeout(600 + EDITS)]
 
 DEVICES = 3

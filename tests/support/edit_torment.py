@@ -140,6 +140,11 @@ class Worker:
             child.kill()
             child.wait()
 
+    def count(self) -> int:
+        """How many sets are in the outbox."""
+        with self.open() as device:
+            return len(device.pending())
+
     def settle_all(self, verdicts: Verdicts) -> bool:
         """Sync; note what came home with a verdict and let go of it; True where nothing is on its way."""
         with self.open() as device:
