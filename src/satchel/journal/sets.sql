@@ -85,14 +85,15 @@ order by verdict_number limit %(limit)s
 
 -- next_verdict --
 -- The devices that get verdicts in one transaction are noted together, for those who wait for them.
-update satchel.head h set verdict = verdict + 1, verdicts_to = verdict + 1, verdicts_in = pg_current_xact_id()::text,
-    verdicts_from = case when verdicts_in = pg_current_xact_id()::text then verdicts_from else verdict end,
+update satchel.head h set verdict = h.verdict + 1, verdicts_to = h.verdict + 1,
+    verdicts_in = pg_current_xact_id()::text,
+    verdicts_from = case when h.verdicts_in = pg_current_xact_id()::text then h.verdicts_from else h.verdict end,
     verdict_devices = case
-        when verdicts_in is distinct from pg_current_xact_id()::text then array[e.device]
-        when cardinality(verdict_devices) < 100 then verdict_devices || e.device
+        when h.verdicts_in is distinct from pg_current_xact_id()::text then array[e.device]
+        when cardinality(h.verdict_devices) < 100 then h.verdict_devices || e.device
     end
 from satchel.edit_set e where e.number = %(number)s
-returning verdict
+returning h.verdict
 
 -- drop_settled --
 delete from satchel.edit_set where state = 'settled' and settled_at < now() - make_interval(days => %(days)s)
