@@ -25,6 +25,7 @@ from satchel.identity.tokens import make_service_token
 from satchel.jobs.organization import OrganizationWork, notify_head
 from satchel.jobs.playback import SIDE_BY_SIDE
 from satchel.jobs.provision import Intervals, ProvisioningWork
+from satchel.jobs.seal_snapshot import Sealing
 from satchel.model.changes import Source, SourceInfo
 from satchel.model.metadata import Metadata
 from satchel.model.scope import Scope
@@ -39,13 +40,14 @@ from satchel.settings.schema import Settings
 from satchel.source.connection import Connection as SourceConnection
 from satchel.source.open import open_source
 from satchel.staging.head import Head
-from satchel.storage import delete_prefix, open_storage
+from satchel.storage import delete_prefix, open_objects, open_storage
 from satchel.work.queue import WorkQueue, drop_waiting, make_queue
 from satchel.work.runner import Runner
 
 log = structlog.get_logger()
 
 CONTROL_DATABASE = "satchel"
+DAY_SECONDS = 86_400
 _DEFAULT_DATABASES = {"postgres", ""}
 
 
@@ -231,6 +233,19 @@ class OpenWork:
         return work, stack
 
 
+def sealing(settings: Settings) -> Sealing:
+    """How snapshots are sealed."""
+    snapshots = settings.snapshots
+    return Sealing(
+        objects=open_objects(settings),
+        min_rows=snapshots.min_rows,
+        tail_share=snapshots.tail_share,
+        compression_level=snapshots.compression_level,
+        grace_seconds=snapshots.grace_seconds,
+        forget_seconds=snapshots.forget_days * DAY_SECONDS,
+    )
+
+
 def provisioning_work(rooms: Rooms, open_work: OpenWork) -> ProvisioningWork:
     """What the provisioning jobs work with."""
     storage = open_storage(rooms.settings)
@@ -252,10 +267,12 @@ def provisioning_work(rooms: Rooms, open_work: OpenWork) -> ProvisioningWork:
             full_read_seconds=max(schedule.full_read_interval_seconds, schedule.pull_interval_seconds),
             model_refresh_seconds=schedule.model_refresh_interval_seconds,
             window_seconds=schedule.window_interval_seconds,
+            seal_seconds=schedule.seal_interval_seconds,
         ),
         defer=rooms.queue.defer,
         open_work=open_work.get,
         close_work=open_work.close,
         drop_objects=drop_objects,
         drop_queue=drop_queue,
+        sealing=sealing(rooms.settings),
     )

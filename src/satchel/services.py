@@ -30,8 +30,10 @@ from satchel.identity.certificates import ServerCertificate, ensure_server_certi
 from satchel.identity.sign_in import SignIn, sign_in_of
 from satchel.protocol.messages import Lease
 from satchel.settings.schema import Settings
+from satchel.storage import open_objects
 from satchel.sync.download import StepLimits
 from satchel.sync.heads import listen_for_heads, reread_heads
+from satchel.sync.images import Images
 from satchel.sync.known_devices import KnownDevices, keep_confirming
 from satchel.sync.served import ServedOrganizations
 from satchel.work.schedule import keep_looking_for_forgotten, keep_schedule, keep_taking_over
@@ -110,9 +112,10 @@ def _sync_app(
         devices=rooms.devices,
         served=served,
         cursor_key=rooms.key.derive("cursor"),
-        limits=StepLimits(settings.rows_per_step, settings.rows_per_line),
+        limits=StepLimits(settings.rows_per_step, settings.rows_per_line, image_rows=rooms.settings.snapshots.min_rows),
         compression_level=settings.compression_level,
         lease=Lease(math.ceil(lease.offline_lease_days * DAY_SECONDS), lease.offline_lease_action),
+        images=Images(open_objects(rooms.settings), settings.frame_memory_bytes),
         ca_file=certificate.ca_file,
     )
     edits = EditsServing(

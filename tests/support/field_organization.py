@@ -141,7 +141,7 @@ class StagedOrganization:
     def __init__(self, database: Database) -> None:
         """Make nothing yet."""
         self.database = database
-        organization = Organization(1, "o", "active", "odata", "", b"", [], "", None, datetime(2026, 1, 1))
+        organization = Organization(1, "o", "active", "odata", "", b"", [], "o", None, datetime(2026, 1, 1))
         fields: dict[str, Any] = {"source": None, "staging": database, "control": database, "page_size": 100}
         self.work = OrganizationWork(
             organization=organization, reconcile_interval_seconds=9e9, deletion_check_interval_seconds=9e9, **fields

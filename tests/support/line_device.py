@@ -7,10 +7,14 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import apsw
+import zstandard
+
 from satchel.database.pool import Database
 from satchel.staging.users import Users
 from satchel.sync.cursor import CursorSeal
 from satchel.sync.download import Caller, StepLimits, download
+from satchel.sync.images import Images, SealedFrame
 
 Line = dict[str, Any]
 
@@ -18,8 +22,11 @@ Line = dict[str, Any]
 class LineDevice:
     """Holds rows by entity and key, each a mapping of columns."""
 
-    def __init__(self, user: str) -> None:
+    def __init__(self, user: str, images: Images | None = None) -> None:
         self.user = user
+        self.images = images
+        self.types: dict[str, dict[str, str]] = {}
+        self.rows_in_images = 0
         self.seal = CursorSeal(b"k" * 32, "org", f"device of {user}")
         self.cursor: str | None = None
         self.model: str | None = None
@@ -75,13 +82,40 @@ class LineDevice:
         """The lines that a sync gets, batch by batch, not applied."""
         state = self.seal.open(self.cursor) if self.cursor else None
         batches = download(
-            database, Users(), Caller(self.user, "line"), state, self.model, limits=limits, seal=self.seal.seal
+            database,
+            Users(),
+            Caller(self.user, "line"),
+            state,
+            self.model,
+            limits=limits,
+            seal=self.seal.seal,
+            images=self.images,
         )
         try:
             async for batch in batches:
-                yield [json.loads(line) for line in batch.splitlines()]
+                lines = [self.opened(batch)] if isinstance(batch, SealedFrame) else batch.splitlines()
+                read = [line if isinstance(line, dict) else json.loads(line) for line in lines]
+                for line in read:
+                    for each in line.get("model", {}).get("entities", []):
+                        self.types[each["name"]] = {a["name"]: a["type"] for a in each["attributes"]}
+                yield read
         finally:
             await batches.aclose()  # type: ignore[attr-defined]
+
+    def opened(self, frame: SealedFrame) -> Line:
+        """A sealed frame as the line that puts the same rows."""
+        head, _, image = zstandard.ZstdDecompressor().decompress(frame.content).partition(b"\n")
+        line = json.loads(head)
+        assert len(image) == line["size"]
+        connection = apsw.Connection(":memory:")
+        connection.deserialize("main", image)
+        names = ", ".join(f'"{name}"' for name in line["columns"])
+        rows = connection.execute(f"select {names} from image").fetchall()
+        assert len(rows) == line["count"] > 0
+        self.rows_in_images += len(rows)
+        types = [self.types[line["image"]][name] for name in line["columns"]]
+        put = [[as_told(kind, value) for kind, value in zip(types, row, strict=True)] for row in rows]
+        return {"put": line["image"], "columns": line["columns"], "rows": put, "sealed": True}
 
     async def sync(
         self,
@@ -95,7 +129,10 @@ class LineDevice:
         for _ in range(2000):
             size = (r.choice([1, 3, 7, 1000]), r.choice([1, 3])) if r else (1000, 100)
             lines: list[Line] = []
-            answer = self.answer(database, StepLimits(rows_per_step=size[0], rows_per_line=size[1]))
+            limits = StepLimits(
+                rows_per_step=size[0], rows_per_line=size[1], frames_per_step=r.randint(1, 3) if r else 16, image_rows=1
+            )
+            answer = self.answer(database, limits)
             async for batch in answer:
                 if check:
                     check(batch)
@@ -109,3 +146,12 @@ class LineDevice:
             if self.apply(lines):
                 return
         raise AssertionError("the sync does not come to an end")
+
+
+def as_told(kind: str, value: Any) -> Any:
+    """A value of an image as a `put` line has it."""
+    if value is None:
+        return None
+    if kind == "boolean":
+        return bool(value)
+    return f"{value:.2f}" if kind == "money" else value

@@ -101,6 +101,23 @@ def key_json(entity: Entity, *, of: str) -> sql.Composed:
     return sql.SQL("json_build_array({})::text").format(sql.SQL(", ").join(values))
 
 
+def wire_values(entity: Entity, attributes: Sequence[str], *, of: str) -> list[sql.Composable]:
+    """Expressions that yield the wire values of these attributes, GUIDs and dates as text."""
+    return [_plain_value(entity.attribute_by_name[name], of) for name in attributes]
+
+
+def key_texts(entity: Entity, *, of: str) -> list[sql.Composed]:
+    """Expressions that yield the parts of a row's key as text, ordered by code points whatever the database's order."""
+    parts = wire_values(entity, entity.key, of=of)
+    return [sql.SQL('({}::text collate "C")').format(part) for part in parts]
+
+
+def _plain_value(attribute: Attribute, alias: str) -> sql.Composable:
+    value = _wire_value(attribute, alias)
+    is_plain = attribute.type in {AttributeType.GUID, AttributeType.DATE, AttributeType.TIME}
+    return sql.SQL("{}::text").format(value) if is_plain else value
+
+
 def _wire_value(attribute: Attribute, alias: str) -> sql.Composable:
     value = column(attribute.name, of=alias)
     if attribute.type in {AttributeType.DECIMAL, AttributeType.MONEY}:

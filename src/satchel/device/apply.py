@@ -11,11 +11,13 @@ import msgspec
 from satchel.device.edits.overlay import Overlay
 from satchel.device.edits.verdicts import settle
 from satchel.device.lease import SYSTEM_CLOCK, Clock, renew_lease
-from satchel.device.schema import key_matches, migrate, quoted, upsert
+from satchel.device.load import attach, detach, load_image
+from satchel.device.schema import make_indexes, make_key, migrate, upsert
 from satchel.device.store import Store, readable_failures
 from satchel.errors import ProtocolBroken
 from satchel.model.client_model import ClientEntity, ClientModel
 from satchel.model.edits import Outcome
+from satchel.protocol.images import key_matches, quoted
 from satchel.protocol.messages import Begin, End, Line
 
 RESET = "reset"
@@ -69,16 +71,19 @@ class Applier:
 
     def __enter__(self) -> Self:
         """Nothing is changed before the first line."""
+        with readable_failures():
+            attach(self._store.connection)
         return self
 
     def __exit__(self, *_: object) -> None:
         """Drop what came after the last cursor."""
         self._store.rollback()
+        detach(self._store.connection)
 
     def take(self, line: Line) -> bool:
         """Take a line; True where it ends the answer. Errors: ProtocolBroken, as `readable_failures`."""
         self._held.append(line)
-        self._rows_held += len(line.rows or ()) + len(line.keys or ())
+        self._rows_held += len(line.rows or ()) + len(line.keys or ()) + line.count
         if line.cursor is None and line.end is None and self._rows_held < ROWS_HELD:
             return False
         held, self._held, self._rows_held = self._held, [], 0
@@ -96,6 +101,8 @@ class Applier:
     def _commit(self, connection: apsw.Connection, overlay: Overlay, cursor: str, end: End | None) -> None:
         if end is not None:
             self._finish_reset(connection, overlay)
+            for entity in self._model.entities:
+                make_indexes(connection, entity)
             self._store.set("checkpoint", str(end.checkpoint))
             self._changes.checkpoint = end.checkpoint
         overlay.finish(is_complete=end is not None)
@@ -116,6 +123,10 @@ class Applier:
             self._migrate(connection, overlay, line.model)
         elif line.put is not None and line.rows is not None and line.columns is not None:
             self._put(connection, overlay, line.put, tuple(line.columns), line.rows)
+        elif line.image is not None:
+            self._put_image(connection, overlay, line)
+        elif line.loaded is not None:
+            self._finish_load(connection, line.loaded)
         elif line.remove is not None and line.keys is not None:
             self._remove(connection, overlay, line.remove, line.keys)
         elif line.outcome is not None:
@@ -153,6 +164,7 @@ class Applier:
         entity = self._model.entity_by_name.get(name)
         if entity is None:
             raise ProtocolBroken("The server sent rows of an entity that the client model does not have.", entity=name)
+        make_key(connection, entity)
         statement = self._statements.get((name, columns))
         if statement is None:
             statement = self._statements[name, columns] = upsert(entity, columns)
@@ -162,6 +174,22 @@ class Applier:
             self._note_seen(connection, entity, columns, rows)
         counts = self._changes.rows_by_entity
         counts[name] = counts.get(name, 0) + len(rows)
+
+    def _put_image(self, connection: apsw.Connection, overlay: Overlay, line: Line) -> None:
+        name = line.image or ""
+        entity = self._model.entity_by_name.get(name)
+        if entity is None or line.columns != [attribute.name for attribute in entity.attributes]:
+            raise ProtocolBroken("The server sent an image that does not fit the client model.", entity=name)
+        is_reset = self._store.get(RESET) is not None
+        count = load_image(connection, overlay, entity, line.content, is_reset=is_reset)
+        counts = self._changes.rows_by_entity
+        counts[name] = counts.get(name, 0) + count
+
+    def _finish_load(self, connection: apsw.Connection, name: str) -> None:
+        """All rows of the entity have come: it gets its indexes."""
+        entity = self._model.entity_by_name.get(name)
+        if entity is not None:
+            make_indexes(connection, entity)
 
     def _note_seen(
         self, connection: apsw.Connection, entity: ClientEntity, columns: Sequence[str], rows: list[list[Any]]
@@ -180,6 +208,7 @@ class Applier:
         entity = self._model.entity_by_name.get(name)
         if entity is None:
             return
+        make_key(connection, entity)
         before = connection.total_changes()
         bound = [tuple(key) if isinstance(key, list) else (key,) for key in keys]
         connection.executemany(f"delete from {quoted(name)} where {key_matches(entity)}", bound)

@@ -11,9 +11,10 @@ import apsw
 import httpx
 import msgspec
 
+from satchel.device.ahead import reading_ahead
 from satchel.device.apply import RESET, Applied, Applier
 from satchel.device.edits.overlay import mark_images_stale
-from satchel.device.endpoint import Endpoint
+from satchel.device.endpoint import Endpoint, interrupt
 from satchel.device.lease import SYSTEM_CLOCK, Clock, renew_lease
 from satchel.device.store import Store
 from satchel.errors import RetryLater, SatchelError, ServerUnreachable
@@ -24,6 +25,8 @@ from satchel.protocol.reader import read_lines
 TRIES = 4
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
+LINES_AHEAD = 6
+"""Lines, or images of about a megabyte, that wait decoded while others are written."""
 
 
 class SyncProgress(msgspec.Struct, frozen=True):
@@ -135,12 +138,15 @@ class Download:
 
     def _read(self, answer: httpx.Response, applier: Applier) -> bool:
         base = dict(self._report.rows_by_entity)
-        for line in read_lines(self._chunks(answer), answer.headers.get("content-encoding", "")):
-            if applier.take(line):
-                return True
-            if self._on_progress is not None and line.put is not None and line.rows is not None:
-                base[line.put] = base.get(line.put, 0) + len(line.rows)
-                self._on_progress(SyncProgress(line.put, base[line.put], self._report.bytes_received))
+        arriving = read_lines(self._chunks(answer), answer.headers.get("content-encoding", ""))
+        with reading_ahead(arriving, depth=LINES_AHEAD, interrupt=lambda: interrupt(answer)) as lines:
+            for line in lines:
+                if applier.take(line):
+                    return True
+                name = line.put or line.image
+                if self._on_progress is not None and name is not None:
+                    base[name] = base.get(name, 0) + len(line.rows or ()) + line.count
+                    self._on_progress(SyncProgress(name, base[name], self._report.bytes_received))
         return False
 
     def _chunks(self, answer: httpx.Response) -> Iterator[bytes]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import httpx
@@ -24,6 +25,7 @@ from satchel.errors import (
     TokenInvalid,
 )
 from satchel.protocol.enrolment import EnrolmentLink, SignInPlace
+from satchel.protocol.images import IMAGE_MEDIA_TYPE
 from satchel.protocol.messages import (
     PROBLEM_MEDIA_TYPE,
     EditsAnswer,
@@ -40,6 +42,7 @@ from satchel.protocol.messages import (
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 60.0
 CONFIRM_SECONDS = 10.0
+_ACCEPT = f"{IMAGE_MEDIA_TYPE}, {PROBLEM_MEDIA_TYPE}, */*"
 _MAX_SMALL_ANSWER_BYTES = 256 * 1024
 T = TypeVar("T")
 _CLASS_BY_CODE = {
@@ -167,6 +170,15 @@ class Endpoint:
             raise error_of(answer.status_code, answer.content)
 
 
+def interrupt(answer: httpx.Response) -> None:
+    """Make the reading of an answer fail at once, in whatever thread it goes on."""
+    stream = answer.extensions.get("network_stream")
+    connected = stream.get_extra_info("socket") if stream is not None else None
+    if connected is not None:
+        with suppress(OSError):
+            connected.shutdown(socket.SHUT_RDWR)
+
+
 def error_of(status: int, body: bytes) -> SatchelError:
     """A refusal as an error: its class by its code, else by its status. Source: RFC 9457."""
     try:
@@ -189,7 +201,7 @@ def error_of(status: int, body: bytes) -> SatchelError:
 
 def _client(server_url: str, ca_pem: str | None, token: str | None = None) -> httpx.Client:
     context = ssl.create_default_context(cadata=ca_pem)
-    headers = {"Content-Type": "application/json", "Accept-Encoding": "zstd", "Accept": f"*/*, {PROBLEM_MEDIA_TYPE}"}
+    headers = {"Content-Type": "application/json", "Accept-Encoding": "zstd", "Accept": _ACCEPT}
     if token:
         headers["Authorization"] = f"Bearer {token}"
     timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)

@@ -8,13 +8,13 @@ from typing import Any, Self
 
 import apsw
 
-from satchel.device.schema import is_decimal, is_narrow, quoted
 from satchel.device.sql import Row
 from satchel.device.store import Store, readable_failures
 from satchel.device.values import from_column, to_column
 from satchel.errors import QueryInvalid
 from satchel.model.client_model import ClientAttribute, ClientEntity
 from satchel.model.metadata import AttributeType
+from satchel.protocol.images import is_decimal, is_narrow, quoted
 
 _OPERATORS = {"=": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">=", "like": "like"}
 

@@ -8,50 +8,13 @@ import apsw
 
 from satchel.errors import ProtocolBroken
 from satchel.model.client_model import ClientAttribute, ClientEntity, ClientModel
-from satchel.model.metadata import AttributeType
+from satchel.protocol.images import column_type, create_table, quoted, stored
 
-EXACT_DIGITS = 15  # a double keeps that many decimal digits
-_SQLITE_TYPE = {
-    AttributeType.INTEGER: "INTEGER",
-    AttributeType.BIGINT: "INTEGER",
-    AttributeType.CHOICE: "INTEGER",
-    AttributeType.BOOLEAN: "BOOLEAN",
-    AttributeType.DOUBLE: "REAL",
-}
-
-
-def quoted(name: str) -> str:
-    """A name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def is_decimal(attribute: ClientAttribute) -> bool:
-    """A number that must come back with exactly its digits."""
-    return attribute.type in {AttributeType.DECIMAL, AttributeType.MONEY}
-
-
-def is_narrow(attribute: ClientAttribute) -> bool:
-    """A decimal whose every value a double keeps exactly."""
-    return is_decimal(attribute) and attribute.scale is not None and (attribute.precision or 99) <= EXACT_DIGITS
-
-
-def column_type(attribute: ClientAttribute) -> str:
-    """The declared type of a column. A wide decimal's has none, so that SQLite leaves each value as `stored` says."""
-    if is_decimal(attribute):
-        return "DECIMAL" if is_narrow(attribute) else ""
-    return _SQLITE_TYPE.get(attribute.type, "TEXT")
-
-
-def stored(attribute: ClientAttribute, place: int) -> str:
-    """How the parameter at `place` is stored.
-
-    A wide decimal is a number where a double or a 64-bit integer keeps it exactly - in practice always, so that SQL
-    compares and sums it - and text beyond. Sixteen characters without the sign are fifteen digits and a point.
-    """
-    if not is_decimal(attribute) or is_narrow(attribute):
-        return f"?{place}"
-    fits = f"length(ltrim(?{place}, '-')) <= {EXACT_DIGITS + 1} and ?{place} not glob '*[^-.0-9]*'"
-    return f"case when {fits} then cast(?{place} as numeric) else ?{place} end"
+BARE, KEYED = "bare", "keyed"
+"""Stages of an entity's first load: no index at all; the key alone."""
+LOADING = """
+create table if not exists _satchel_load (entity text primary key, stage text not null) without rowid;
+"""
 
 
 def upsert(entity: ClientEntity, columns: Sequence[str]) -> str:
@@ -67,10 +30,17 @@ def upsert(entity: ClientEntity, columns: Sequence[str]) -> str:
     return f"insert into {quoted(entity.name)} ({names}) values ({values}) on conflict ({key}) do {action}"
 
 
-def key_matches(entity: ClientEntity) -> str:
-    """The condition for the row whose key is bound to the first parameters."""
-    attributes = {a.name: a for a in entity.attributes}
-    return " and ".join(f"{quoted(name)} = {stored(attributes[name], at)}" for at, name in enumerate(entity.key, 1))
+def insert_from(entity: ClientEntity, source: str) -> str:
+    """The statement that puts all rows of a table of the same columns."""
+    names = ", ".join(quoted(a.name) for a in entity.attributes)
+    key = ", ".join(quoted(name) for name in entity.key)
+    changed = [f"{quoted(a.name)} = excluded.{quoted(a.name)}" for a in entity.attributes if a.name not in entity.key]
+    action = f"update set {', '.join(changed)}" if changed else "nothing"
+    # `where true`: else "on" would read as the beginning of a join's condition.
+    return (
+        f"insert into main.{quoted(entity.name)} ({names}) select {names} from {source} where true"
+        f" on conflict ({key}) do {action}"
+    )
 
 
 def migrate(connection: apsw.Connection, before: ClientModel, after: ClientModel) -> set[str]:
@@ -82,6 +52,7 @@ def migrate(connection: apsw.Connection, before: ClientModel, after: ClientModel
     rebuilt: set[str] = set()
     for name in before.entity_by_name.keys() - after.entity_by_name.keys():
         connection.execute(f"drop table if exists {quoted(name)}")
+        connection.execute("delete from _satchel_load where entity = ?", (name,))
     for entity in after.entities:
         standing = before.entity_by_name.get(entity.name)
         if standing is None:
@@ -92,14 +63,43 @@ def migrate(connection: apsw.Connection, before: ClientModel, after: ClientModel
 
 
 def create(connection: apsw.Connection, entity: ClientEntity) -> None:
-    """Make an entity's table, its key and an index on each lookup."""
-    columns = [
-        f"{quoted(a.name)} {column_type(a)}{' not null' if a.name in entity.key else ''}" for a in entity.attributes
-    ]
+    """Make an entity's table. Its key and the indexes on its lookups follow with the first load (`device/load.py`)."""
+    connection.execute(create_table(entity, entity.name))
+    connection.execute("insert or replace into _satchel_load values (?, ?)", (entity.name, BARE))
+
+
+def make_key(connection: apsw.Connection, entity: ClientEntity) -> None:
+    """Give a table its key, unless it has it; of rows that came more than once, the last one counts."""
+    if stage(connection, entity.name) != BARE:
+        return
     key = ", ".join(quoted(name) for name in entity.key)
-    connection.execute(f"create table {quoted(entity.name)} ({', '.join(columns)}, unique ({key}))")
+    table = quoted(entity.name)
+    statement = f"create unique index if not exists {quoted(f'_satchel_{entity.name}')} on {table} ({key})"
+    try:
+        connection.execute(statement)
+    except apsw.ConstraintError:
+        connection.execute(
+            f"delete from {table} where _rowid_ not in (select max(_rowid_) from {table} group by {key})"
+        )
+        connection.execute(statement)
+    connection.execute("update _satchel_load set stage = ? where entity = ?", (KEYED, entity.name))
+
+
+def make_indexes(connection: apsw.Connection, entity: ClientEntity) -> None:
+    """Give a table all its indexes: its first load has come to its end."""
+    if stage(connection, entity.name) is None:
+        return
+    make_key(connection, entity)
     for attribute in entity.attributes:
         _index(connection, entity, attribute)
+    connection.execute("delete from _satchel_load where entity = ?", (entity.name,))
+
+
+def stage(connection: apsw.Connection, entity: str) -> str | None:
+    """Where the first load of an entity is: BARE, KEYED; None: it is complete."""
+    for (found,) in connection.execute("select stage from _satchel_load where entity = ?", (entity,)):
+        return str(found)
+    return None
 
 
 def _alter(connection: apsw.Connection, before: ClientEntity, after: ClientEntity) -> bool:
@@ -110,6 +110,7 @@ def _alter(connection: apsw.Connection, before: ClientEntity, after: ClientEntit
         name in known and column_type(known[name]) != column_type(attribute) for name, attribute in wanted.items()
     )
     table = quoted(after.name)
+    is_loading = stage(connection, after.name) is not None
     if is_breaking:
         connection.execute(f"drop table {table}")
         create(connection, after)
@@ -120,7 +121,8 @@ def _alter(connection: apsw.Connection, before: ClientEntity, after: ClientEntit
     for name in wanted:
         if name not in known:
             connection.execute(f"alter table {table} add column {quoted(name)} {column_type(wanted[name])}")
-        _index(connection, after, wanted[name])
+        if not is_loading:
+            _index(connection, after, wanted[name])
     return False
 
 

@@ -9,9 +9,9 @@ import msgspec
 from satchel.device.edits import outbox
 from satchel.device.folder import DeviceFolder
 from satchel.device.lease import read_lease
-from satchel.device.schema import quoted
 from satchel.device.sign_in.kept import read_kept
 from satchel.device.store import Enrolment, Store
+from satchel.protocol.images import quoted
 
 
 class TableStatus(msgspec.Struct, frozen=True):

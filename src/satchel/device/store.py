@@ -15,9 +15,10 @@ import msgspec
 
 from satchel.device.edits.outbox import TABLES, strip
 from satchel.device.key import CIPHER, DeviceKey
-from satchel.device.schema import quoted
+from satchel.device.schema import LOADING
 from satchel.errors import CopyDiverged, DataFolderUnusable, DeviceKeyWrong, StoreBusy
 from satchel.model.client_model import ClientModel
+from satchel.protocol.images import quoted
 
 _CACHE_KIB = 64 * 1024
 _WAL_PAGES = 2000
@@ -117,6 +118,7 @@ class Store:
         for entity in self.model.entities:
             connection.execute(f"drop table if exists {quoted(entity.name)}")
         connection.execute("delete from _satchel_seen")
+        connection.execute("delete from _satchel_load")
         strip(connection)
         for name in DATA_STATE:
             self.set(name, None)
@@ -163,7 +165,7 @@ class Store:
         self.connection.pragma("synchronous", "normal")
         self.connection.pragma("wal_autocheckpoint", _WAL_PAGES)
         self.connection.pragma("journal_size_limit", _WAL_BYTES)
-        self.connection.execute(_STATE + TABLES)
+        self.connection.execute(_STATE + LOADING + TABLES)
 
 
 @contextmanager

@@ -18,12 +18,14 @@ from satchel.http.problems import headers_of, told
 from satchel.http.sync import SyncServing
 from satchel.model.ids import OpId
 from satchel.protocol import codec
-from satchel.protocol.compression import choose_encoding, compressor
+from satchel.protocol.compression import Compressor, choose_encoding, compressor, unsealed
+from satchel.protocol.images import IMAGE_MEDIA_TYPE
 from satchel.protocol.lease import LEASE_HEADER, format_lease, with_lease
 from satchel.protocol.messages import MAX_WAIT_SECONDS, MEDIA_TYPE, PROBLEM_MEDIA_TYPE, End, Problem, SyncRequest
 from satchel.provisioning.devices import Device
 from satchel.sync.cursor import CursorSeal, CursorState
 from satchel.sync.download import Caller, download
+from satchel.sync.images import Images, SealedFrame
 from satchel.sync.shared import SharedChanges, SharedLines, news
 
 Message = dict[str, Any]
@@ -93,8 +95,11 @@ class Polls:
             shared = await self._shared_answer(device, state, since, seal, encoding)
             if shared is not None:
                 return shared
-        lines = await self._first_batch(device, state, data.model, seal)
-        return Answer(200, _headers(encoding), batches=_compressed(lines, encoding, self._serving.compression_level))
+        takes_images = IMAGE_MEDIA_TYPE in headers.get(b"accept", b"").decode("latin-1")
+        lines = await self._first_batch(device, state, data.model, seal, self._serving.images if takes_images else None)
+        media_type = IMAGE_MEDIA_TYPE if takes_images else MEDIA_TYPE
+        batches = _compressed(lines, encoding, self._serving.compression_level)
+        return Answer(200, _headers(encoding, media_type), batches=batches)
 
     async def _wait(
         self, device: Device, state: CursorState, model: str | None, wait_seconds: float, authorization: str
@@ -143,18 +148,23 @@ class Polls:
         return compress.compress(shared.lines + last) + compress.finish()
 
     async def _first_batch(
-        self, device: Device, state: CursorState | None, model: str | None, seal: CursorSeal
-    ) -> AsyncIterator[bytes]:
+        self,
+        device: Device,
+        state: CursorState | None,
+        model: str | None,
+        seal: CursorSeal,
+        images: Images | None,
+    ) -> AsyncIterator[bytes | SealedFrame]:
         """Start the download before the answer begins: what fails here is still a readable refusal."""
         served = await self._serving.served.get(device.organization)
         caller = Caller(device.user_id, device.id)
         batches = download(
-            served.staging, served.users, caller, state, model, limits=self._serving.limits, seal=seal.seal
+            served.staging, served.users, caller, state, model, limits=self._serving.limits, seal=seal.seal, images=images
         )
         first = await anext(batches)
 
-        async def lines() -> AsyncIterator[bytes]:
-            yield with_lease(first, self._serving.lease)
+        async def lines() -> AsyncIterator[bytes | SealedFrame]:
+            yield with_lease(first, self._serving.lease) if isinstance(first, bytes) else first
             async for batch in batches:
                 yield batch
 
@@ -217,16 +227,28 @@ def _open(seal: CursorSeal, token: str | None) -> CursorState | None:
         return CursorState(epoch="")
 
 
-async def _compressed(lines: AsyncIterator[bytes], encoding: str, level: int) -> AsyncIterator[bytes]:
-    """Compress batch by batch, each flushed, so that the device can commit what has arrived."""
-    compress = compressor(encoding, level)
+async def _compressed(lines: AsyncIterator[bytes | SealedFrame], encoding: str, level: int) -> AsyncIterator[bytes]:
+    """Compress batch by batch, each flushed, so that the device can commit what has arrived.
+
+    A sealed frame goes out as it is, between frames of ours: one after another they are one zstd stream.
+    """
+    compress: Compressor | None = None
     async for batch in lines:
-        yield compress.compress(batch) + compress.flush()
-    yield compress.finish()
+        if isinstance(batch, SealedFrame) and encoding == "zstd":
+            if compress is not None:
+                yield compress.finish()
+                compress = None
+            yield batch.content
+            continue
+        plain = await asyncio.to_thread(unsealed, batch.content) if isinstance(batch, SealedFrame) else batch
+        compress = compress or compressor(encoding, level)
+        yield compress.compress(plain) + compress.flush()
+    if compress is not None:
+        yield compress.finish()
 
 
-def _headers(encoding: str) -> dict[str, str]:
-    headers = {"content-type": MEDIA_TYPE}
+def _headers(encoding: str, media_type: str = MEDIA_TYPE) -> dict[str, str]:
+    headers = {"content-type": media_type}
     return headers | {"content-encoding": encoding} if encoding != "identity" else headers
 
 

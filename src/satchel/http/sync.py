@@ -13,6 +13,7 @@ from satchel.http.auth import DeviceAuth
 from satchel.protocol.messages import EnrollAnswer, EnrollRequest, Lease
 from satchel.provisioning.devices import Devices
 from satchel.sync.download import StepLimits
+from satchel.sync.images import Images
 from satchel.sync.served import ServedOrganizations
 
 log = structlog.get_logger()
@@ -30,6 +31,7 @@ class SyncServing(msgspec.Struct, frozen=True):
     compression_level: int
     lease: Lease
     """What every answer tells devices."""
+    images: Images
     ca_file: Path | None
     """The development certificate authority, where one is in use."""
 

@@ -10,6 +10,7 @@ import msgspec
 from satchel.database.pool import Connection, Database
 from satchel.jobs.organization import OrganizationWork
 from satchel.jobs.refresh_model import refresh_model
+from satchel.jobs.seal_snapshot import Sealing
 from satchel.model.metadata import Entity
 from satchel.model.scope import Scope
 from satchel.model.work import WorkItem, WorkName
@@ -34,6 +35,7 @@ class Intervals(msgspec.Struct, frozen=True):
     """Between two pulls of an entity that is read in full each time."""
     model_refresh_seconds: float
     window_seconds: float
+    seal_seconds: float = 30.0
 
 
 class ProvisioningWork(msgspec.Struct, frozen=True):
@@ -49,6 +51,8 @@ class ProvisioningWork(msgspec.Struct, frozen=True):
     close_work: Callable[[Organization], Awaitable[None]]
     drop_objects: Callable[[Organization], Awaitable[None]]
     """Deletes what object storage holds of an organization."""
+    sealing: Sealing
+    """How snapshots are sealed."""
     drop_queue: Callable[[Connection, Organization], Awaitable[None]]
     """Deletes the organization's waiting work items."""
 
@@ -82,7 +86,7 @@ async def reschedule(work: ProvisioningWork, organization: Organization, scope: 
 
 
 def recurring_work(scope: Scope, intervals: Intervals) -> list[RecurringWork]:
-    """Pulls of each staged entity, model refreshes, playback of edits that wait, and the moving of time windows."""
+    """Pulls of each staged entity, model refreshes, playback, sealing, and the moving of time windows."""
     pulls = [
         RecurringWork(WorkName.PULL, entity.name, _pull_seconds(scope, entity, intervals)) for entity in scope.entities
     ]
@@ -90,6 +94,7 @@ def recurring_work(scope: Scope, intervals: Intervals) -> list[RecurringWork]:
     own = [
         RecurringWork(WorkName.REFRESH_MODEL, "", intervals.model_refresh_seconds),
         RecurringWork(WorkName.PLAYBACK, "", PLAYBACK_SECONDS),
+        RecurringWork(WorkName.SEAL_SNAPSHOTS, "", intervals.seal_seconds),
     ]
     return [*own, *windows, *pulls]
 

@@ -16,6 +16,7 @@ class WorkName(StrEnum):
     PULL = "pull"
     MOVE_WINDOWS = "move_windows"
     PLAYBACK = "playback"
+    SEAL_SNAPSHOTS = "seal_snapshots"
 
 
 class WorkItem(msgspec.Struct, frozen=True):
@@ -28,8 +29,8 @@ class WorkItem(msgspec.Struct, frozen=True):
     @property
     def lock(self) -> str:
         """Work items with the same lock run one after another."""
-        if self.name is WorkName.PLAYBACK:
-            return f"{self.organization}/playback"  # edits wait for nothing else
+        if self.name in {WorkName.PLAYBACK, WorkName.SEAL_SNAPSHOTS}:
+            return f"{self.organization}/{self.name}"  # they wait for nothing else
         return f"{self.organization}/{self.entity or 'organization'}"
 
     @property

@@ -49,6 +49,16 @@ def put_line(entity: str, columns: Sequence[str], rows: Sequence[str]) -> bytes:
     return head + ",".join(rows).encode() + b"]}\n"
 
 
+def image_line(entity: str, columns: Sequence[str], rows: int, image: bytes) -> bytes:
+    """An image's line, and the image behind it."""
+    return _line(Line(image=entity, columns=list(columns), count=rows, size=len(image))) + image
+
+
+def loaded_line(entity: str) -> bytes:
+    """An entity is loaded: everything of it was sent."""
+    return _line(Line(loaded=entity))
+
+
 def remove_line(entity: str, keys: Sequence[str]) -> bytes:
     """Keys as JSON values, or arrays for a composite key."""
     return b'{"remove":' + _ENCODER.encode(entity) + b',"keys":[' + ",".join(keys).encode() + b"]}\n"

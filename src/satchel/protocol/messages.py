@@ -1,8 +1,9 @@
 """The lines of a sync answer and the bodies of the requests, version 1.
 
 A sync answer is `application/x-ndjson`, one JSON document a line, in this order: `begin`, `model` (when the device's
-hash differs), then `wipe`, `remove`, `put`, `outcome` and `cursor` lines in any number, `end`. What stands before a
-`cursor` or `end` line is committed together with it; what follows the last of them in a broken answer is dropped.
+hash differs), then `wipe`, `remove`, `put`, `image`, `loaded`, `outcome` and `cursor` lines in any number, `end`. What
+stands before a `cursor` or `end` line is committed together with it; what follows the last of them in a broken answer
+is dropped. Images come only to clients that say that they take them (`protocol/images.py`).
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class End(msgspec.Struct):
 
 
 class Line(msgspec.Struct, omit_defaults=True):
-    """One line of a sync answer: exactly one of the fields is set (`put` comes with `columns` and `rows`)."""
+    """One line of a sync answer: exactly one of the fields is set, but for those that come with `put` and `image`."""
 
     begin: Begin | None = None
     model: ClientModel | None = None
@@ -81,6 +82,14 @@ class Line(msgspec.Struct, omit_defaults=True):
     put: str | None = None
     columns: list[str] | None = None
     rows: list[list[Any]] | None = None
+    image: str | None = None
+    """With `columns`, `count` and `size`: rows as an image, so many bytes, which stand behind the line's end."""
+    count: int = 0
+    size: int = 0
+    content: bytes = b""
+    """The image itself; no part of the line."""
+    loaded: str | None = None
+    """An entity of which all rows have come."""
     remove: str | None = None
     keys: list[Any] | None = None
     outcome: Outcome | None = None

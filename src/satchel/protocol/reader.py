@@ -21,24 +21,71 @@ _UNREADABLE = (zstandard.ZstdError, zlib.error, msgspec.DecodeError, UnicodeDeco
 
 
 def read_lines(chunks: Iterable[bytes], content_encoding: str) -> Iterator[Line]:
-    """The lines of an answer as they arrive. Errors: ProtocolBroken.
+    """The lines of an answer as they arrive, each image with its line. Errors: ProtocolBroken.
 
     A last line without its line end is dropped: the connection broke in the middle of it.
     """
-    pending: list[bytes] = []
-    pending_bytes = 0
+    parser = _Parser()
     try:
         for piece in _decompressor(content_encoding)(chunks):
-            *whole, rest = piece.split(b"\n")
-            for part in whole:
-                yield _DECODER.decode(b"".join((*pending, part)))
-                pending, pending_bytes = [], 0
-            pending.append(rest)
-            pending_bytes += len(rest)
-            if pending_bytes > MAX_LINE_BYTES:
-                raise ProtocolBroken("A line of the server's answer is too long.")
+            yield from parser.feed(piece)
     except _UNREADABLE as error:
         raise ProtocolBroken("The server's answer cannot be read.") from error
+
+
+class _Parser:
+    """Bytes become lines, and images their lines' content; what is not whole yet waits."""
+
+    def __init__(self) -> None:
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
+        self._image: Line | None = None
+        """The line whose image is coming."""
+        self._line: Line | None = None
+        """What the last step made whole."""
+
+    def feed(self, piece: bytes) -> Iterator[Line]:
+        """The lines that are whole with this piece."""
+        at = 0
+        while at < len(piece):
+            at = self._take_image(self._image, piece, at) if self._image else self._take_text(piece, at)
+            if self._line is not None:
+                yield self._line
+
+    def _take_text(self, piece: bytes, at: int) -> int:
+        end = piece.find(b"\n", at)
+        self._wait(piece[at:] if end < 0 else piece[at:end])
+        self._line = None
+        if end < 0:
+            return len(piece)
+        line = _DECODER.decode(self._taken())
+        if line.image is None:
+            self._line = line
+        elif 0 < line.size <= MAX_LINE_BYTES:
+            self._image = line
+        else:
+            raise ProtocolBroken("An image in the server's answer is too long.")
+        return end + 1
+
+    def _take_image(self, line: Line, piece: bytes, at: int) -> int:
+        end = min(len(piece), at + line.size - self._waiting_bytes)
+        self._wait(piece[at:end])
+        self._line = None
+        if self._waiting_bytes == line.size:
+            line.content = self._taken()
+            self._line, self._image = line, None
+        return end
+
+    def _wait(self, part: bytes) -> None:
+        self._waiting.append(part)
+        self._waiting_bytes += len(part)
+        if self._waiting_bytes > MAX_LINE_BYTES:
+            raise ProtocolBroken("A line of the server's answer is too long.")
+
+    def _taken(self) -> bytes:
+        whole = b"".join(self._waiting)
+        self._waiting, self._waiting_bytes = [], 0
+        return whole
 
 
 def _decompressor(content_encoding: str) -> Callable[[Iterable[bytes]], Iterator[bytes]]:

@@ -57,6 +57,9 @@ class Sync(Section, frozen=True, kw_only=True):
         5000
     )
     compression_level: Annotated[int, Meta(ge=1, le=19, description="zstd level of answers.")] = 3
+    frame_memory_bytes: Annotated[
+        int, Meta(ge=0, le=2**34, description="Frames of snapshots that one sync server keeps in memory.")
+    ] = 67_108_864
     head_reread_seconds: Annotated[
         float, Meta(ge=0.1, le=600, description="How often heads are re-read, should a notification be lost.")
     ] = 5.0
@@ -92,6 +95,24 @@ class SourceSettings(Section, frozen=True, kw_only=True):
     max_concurrency: Annotated[int, Meta(ge=1, le=52, description="Most requests at once to one source.")] = 16
 
 
+class Snapshots(Section, frozen=True, kw_only=True):
+    """Sealed images of large buckets, for first syncs."""
+
+    min_rows: Annotated[int, Meta(ge=1, le=10**9, description="Buckets of fewer rows come from the database.")] = 5_000
+    tail_share: Annotated[
+        float, Meta(gt=0, le=1, description="A bucket is sealed anew when so large a part of its rows changed.")
+    ] = 0.05
+    compression_level: Annotated[
+        int, Meta(ge=1, le=22, description="zstd level; 16 and more take ten times as long for 5 % fewer bytes.")
+    ] = 12
+    grace_seconds: Annotated[
+        float, Meta(ge=0, le=604800, description="How long a replaced snapshot is kept for downloads under way.")
+    ] = 3600.0
+    forget_days: Annotated[
+        float, Meta(ge=1, le=3650, description="How long columns keep their snapshots when no device asks any more.")
+    ] = 30.0
+
+
 class Schedule(Section, frozen=True, kw_only=True):
     """How often recurring work comes."""
 
@@ -105,6 +126,9 @@ class Schedule(Section, frozen=True, kw_only=True):
     window_interval_seconds: Annotated[
         float, Meta(ge=0.1, le=86400, description="How often time windows of filters are moved on.")
     ] = 60.0
+    seal_interval_seconds: Annotated[
+        float, Meta(ge=0.1, le=86400, description="How often is looked which buckets need a new snapshot.")
+    ] = 30.0
     model_refresh_interval_seconds: Annotated[
         float, Meta(ge=1, le=604800, description="Between two reads of the metadata.")
     ] = 3600.0
@@ -227,6 +251,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     management: Management = Management()
     worker: Worker = Worker()
     source: SourceSettings = SourceSettings()
+    snapshots: Snapshots = Snapshots()
     schedule: Schedule = Schedule()
     storage: Storage = Storage()
     secrets: Secrets = Secrets()

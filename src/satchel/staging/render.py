@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 from psycopg import sql
 
-from satchel.database.columns import key_columns, key_json, row_json, table
+from satchel.database.columns import key_columns, key_json, key_texts, row_json, table, wire_values
 from satchel.database.pool import Connection
+from satchel.model.ids import BucketId
 from satchel.model.metadata import Entity
 
 
@@ -60,6 +62,41 @@ async def key_texts(connection: Connection, entity: Entity, row_ids: Sequence[in
         key_json(entity, of="t"), table(entity.name)
     )
     return dict(await (await connection.execute(statement, [list(row_ids)])).fetchall())
+
+
+async def read_bucket(
+    connection: Connection, entity: Entity, attributes: Sequence[str], bucket: BucketId, *, rows_at_once: int
+) -> AsyncIterator[list[tuple[Any, ...]]]:
+    """All rows of a bucket in wire values, sorted by key, so many at once; the parts of the key as text stand behind.
+
+    Order: inside the caller's transaction, of which it is a snapshot.
+    """
+    texts = key_texts(entity, of="t")
+    statement = sql.SQL(
+        "select {values} from satchel.member m join {table} t on t._row = m.row_id and t._live"
+        " where m.bucket = %s and m.is_live order by {order}"
+    ).format(
+        values=sql.SQL(", ").join([*wire_values(entity, attributes, of="t"), *texts]),
+        table=table(entity.name),
+        order=sql.SQL(", ").join(texts),
+    )
+    async with connection.cursor(name="bucket") as cursor:
+        await cursor.execute(statement, [bucket])
+        while rows := await cursor.fetchmany(rows_at_once):
+            yield rows
+
+
+async def read_keys(
+    connection: Connection, entity: Entity, row_ids: Sequence[int]
+) -> list[tuple[tuple[str, ...], tuple[Any, ...]]]:
+    """The keys of these rows, also of rows that are gone: parts as text, and in wire values."""
+    parts = [*key_texts(entity, of="t"), *wire_values(entity, entity.key, of="t")]
+    statement = sql.SQL("select {} from {} t where t._row = any(%s)").format(
+        sql.SQL(", ").join(parts), table(entity.name)
+    )
+    rows = await (await connection.execute(statement, [list(row_ids)])).fetchall()
+    count = len(entity.key)
+    return [(row[:count], row[count:]) for row in rows]
 
 
 @lru_cache(maxsize=512)

@@ -49,6 +49,11 @@ class Objects:
         with self._failures():
             await obstore.put_async(self.store, path, content)
 
+    async def put_stream(self, path: str, chunks: AsyncIterator[bytes]) -> None:
+        """Write an object piece by piece; it is there as a whole or not at all."""
+        with self._failures():
+            await obstore.put_async(self.store, path, chunks)
+
     def put_now(self, path: str, content: bytes) -> None:
         """The same for a thread of its own."""
         with self._failures():

@@ -50,6 +50,17 @@ class CursorState(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     verdict: int = 0
     """Verdicts on the device's edit sets up to this number were sent."""
 
+    image: int = 0
+    """The snapshot whose frames are under way; 0: none, or all of them were sent."""
+    image_frame: int = 0
+    """How many of its frames were sent."""
+    image_bucket: int = 0
+    """The bucket that the snapshot is of, until its tail was sent as well."""
+    image_op: int = 0
+    """How far that bucket was sent: as of the snapshot, then by its tail."""
+    imaged: bytes = b""
+    """Buckets of the loading entity that are through in this way."""
+
     @property
     def known_buckets(self) -> list[BucketId]:
         """The buckets whose rows the device had before the loading began."""
@@ -64,6 +75,11 @@ class CursorState(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     def loading_buckets(self) -> list[BucketId]:
         """The buckets under way to the device."""
         return unpack_buckets(self.loading)
+
+    @property
+    def imaged_buckets(self) -> list[BucketId]:
+        """The buckets of the loading entity that came as images, their tails included."""
+        return unpack_buckets(self.imaged)
 
     @property
     def position(self) -> tuple[BucketId, OpId]:

@@ -9,27 +9,42 @@ this one snapshot, so the device's copy equals the scope as of its checkpoint.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import Any
 
 import msgspec
+import structlog
 
 from satchel.buckets.members import Known, entity_sizes, except_of, load_buckets, lost_rows, read_tail
+from satchel.buckets.snapshots import (
+    Snapshot,
+    ask_for_projection,
+    find_snapshot,
+    known_rows,
+    newest_snapshots,
+    unfit_rows,
+)
 from satchel.database.columns import table_name
 from satchel.database.pool import Connection, Database
-from satchel.errors import StoreBusy
+from satchel.errors import StorageBusy, StorageMisconfigured, StoreBusy
 from satchel.journal.sets import outcomes
+from satchel.model.client_model import ClientEntity
 from satchel.model.ids import BucketId, OpId
 from satchel.model.packing import pack_buckets
 from satchel.model.scope import Scope
 from satchel.protocol import codec
+from satchel.protocol.images import projection_digest
 from satchel.protocol.messages import Begin, End
 from satchel.staging.head import Head, read_head, read_scope
-from satchel.staging.render import render_keys, render_rows
+from satchel.staging.render import read_keys, render_keys, render_rows
 from satchel.staging.users import Users
 from satchel.staging.watermark import generations, never_read
 from satchel.sync.binding import UserScope, user_scope
 from satchel.sync.cursor import CursorState
+from satchel.sync.images import Images, Part, SealedFrame, parts
 
 KEYS_PER_LINE = 2000
+_NO_IMAGE: dict[str, Any] = {"image": 0, "image_frame": 0, "image_bucket": 0, "image_op": 0, "imaged": b""}
+log = structlog.get_logger()
 
 
 class StepLimits(msgspec.Struct, frozen=True):
@@ -37,6 +52,9 @@ class StepLimits(msgspec.Struct, frozen=True):
 
     rows_per_step: int
     rows_per_line: int
+    frames_per_step: int = 16
+    image_rows: int = 0
+    """Of entities with at least so many rows, images of the columns in use are asked for; 0: never."""
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -55,6 +73,26 @@ class View(msgspec.Struct, frozen=True):
     user: UserScope
     device_id: str
     limits: StepLimits
+    has_images: bool
+    """The device takes images, and this process has them."""
+
+
+class Step(msgspec.Struct):
+    """What one step came to: the state behind its lines, and frames that follow them."""
+
+    state: CursorState
+    lines: list[bytes]
+    is_end: bool = False
+    frames: list[Part] = []
+    asks: list[ClientEntity] = []
+    """Columns for which there should be images."""
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """A part of an answer, and the state behind it."""
+
+    state: CursorState
+    content: bytes | SealedFrame
 
 
 async def download(
@@ -66,12 +104,14 @@ async def download(
     *,
     limits: StepLimits,
     seal: Callable[[CursorState], str],
-) -> AsyncIterator[bytes]:
-    """The lines of an answer, a batch a step, from what the device has to the organization's head."""
+    images: Images | None = None,
+) -> AsyncIterator[bytes | SealedFrame]:
+    """The lines of an answer, a batch a step, from what the device has to the organization's head; frames in between
+    are sent as they are. `images`: None where the device takes none."""
     is_first = True
     while True:
         async with database.snapshot() as connection:
-            view = await _view(connection, users, caller, limits)
+            view = await _view(connection, users, caller, limits, has_images=images is not None)
             state, begins_reset = _usable(state, view.head)
             if begins_reset:
                 await _require_read(connection, view.scope.entity_by_name)
@@ -80,21 +120,68 @@ async def download(
             if not is_first and (begins_reset or digest != model_digest):
                 return  # published or rebuilt meanwhile: the device comes again from its last cursor and is told
             model_digest = digest
-            state, is_end, step_lines = await _step(view, state)
-        lines += step_lines
-        lines.append(codec.end_line(End(state.checkpoint, seal(state))) if is_end else codec.cursor_line(seal(state)))
+            step = await _step(view, state)
+        state = step.state
+        lines += step.lines
+        lines.append(
+            codec.end_line(End(state.checkpoint, seal(state))) if step.is_end else codec.cursor_line(seal(state))
+        )
         yield b"".join(lines)
-        if is_end:
+        if step.is_end:
             return
+        await _ask(database, step.asks)
+        if images is not None:
+            async for sent in _frames(images, step, seal):
+                state = sent.state
+                yield sent.content
         is_first = False
 
 
-async def _view(connection: Connection, users: Users, caller: Caller, limits: StepLimits) -> View:
+async def _frames(images: Images, step: Step, seal: Callable[[CursorState], str]) -> AsyncIterator[Sent]:
+    """The frames of a step, a cursor behind each, with the state they leave. No transaction is open meanwhile: what
+    leaves the bucket while they are sent leaves the device with the changes that follow."""
+    state = step.state
+    for part in step.frames:
+        content = await _read(images, part)
+        if content is None:
+            # Its bucket comes row by row: a storage that does not answer delays no device.
+            state = msgspec.structs.replace(state, image=0, image_frame=0, image_op=0)
+            yield Sent(state, codec.cursor_line(seal(state)))
+            return
+        state = _behind(state, part)
+        if content:
+            yield Sent(state, SealedFrame(content))
+        yield Sent(state, codec.cursor_line(seal(state)))
+
+
+async def _read(images: Images, part: Part) -> bytes | None:
+    try:
+        return await images.read(part)
+    except (StorageBusy, StorageMisconfigured) as error:
+        log.warning("snapshot not read", reason=error.message)
+        return None
+
+
+def _behind(state: CursorState, part: Part) -> CursorState:
+    is_last = part.number + 1 == len(part.snapshot.frames)
+    if is_last:
+        return msgspec.structs.replace(state, image=0, image_frame=0, image_op=part.snapshot.op)
+    return msgspec.structs.replace(state, image_frame=part.number + 1)
+
+
+async def _ask(database: Database, entities: Iterable[ClientEntity]) -> None:
+    for entity in entities:
+        async with database.transaction() as connection:
+            await ask_for_projection(connection, entity, projection_digest(entity))
+
+
+async def _view(connection: Connection, users: Users, caller: Caller, limits: StepLimits, *, has_images: bool) -> View:
     head, scope = await read_head(connection), await read_scope(connection)
     user = await users.find(connection, head, scope, caller.user_id)
     if user is None and scope.principals:
         await _require_read(connection, scope.principals.entities)
-    return View(connection, head, scope, await user_scope(connection, scope, user), caller.device_id, limits)
+    bound = await user_scope(connection, scope, user)
+    return View(connection, head, scope, bound, caller.device_id, limits, has_images)
 
 
 async def _require_read(connection: Connection, entities: Iterable[str]) -> None:
@@ -120,7 +207,7 @@ def _opening(view: View, model_digest: str | None, *, begins_reset: bool) -> lis
     return lines
 
 
-async def _step(view: View, state: CursorState) -> tuple[CursorState, bool, list[bytes]]:
+async def _step(view: View, state: CursorState) -> Step:
     state, lines = await _settle_buckets(view, state)
     budget = view.limits.rows_per_step
     if state.is_catching_up:
@@ -128,21 +215,22 @@ async def _step(view: View, state: CursorState) -> tuple[CursorState, bool, list
         lines += tail_lines
         budget -= count
         if not is_complete:
-            return state, False, lines
+            return Step(state, lines)
         state = msgspec.structs.replace(state, is_catching_up=False, checkpoint=view.head.op)
-    while state.loading and budget > 0:
-        state, count, loaded_lines = await _load(view, state, budget)
-        lines += loaded_lines
-        budget -= max(count, 1)
-    if state.loading or budget <= 0:
-        return state, False, lines
-    state, _, tail_lines, is_complete = await _tail(view, state, budget)
-    lines += tail_lines
+    step = Step(state, lines)
+    while step.state.loading and budget > 0 and not step.frames:
+        budget -= await _load(view, step, budget)
+    if step.state.loading or budget <= 0:
+        return step
+    step.state, _, tail_lines, is_complete = await _tail(view, step.state, budget)
+    step.lines += tail_lines
     if not is_complete:
-        return state, False, lines
-    state, outcome_lines, is_complete = await _outcomes(view, state)
-    lines += outcome_lines
-    return (_at_the_head(view, state), True, lines) if is_complete else (state, False, lines)
+        return step
+    step.state, outcome_lines, is_complete = await _outcomes(view, step.state)
+    step.lines += outcome_lines
+    if is_complete:
+        step.state, step.is_end = _at_the_head(view, step.state), True
+    return step
 
 
 async def _outcomes(view: View, state: CursorState) -> tuple[CursorState, list[bytes], bool]:
@@ -204,6 +292,12 @@ async def _settle_buckets(view: View, state: CursorState) -> tuple[CursorState, 
     is_behind = any(entity_by_bucket[b] == state.loading_entity and b <= state.at_bucket for b in new)
     if is_behind or state.entities != digests:
         state = msgspec.structs.replace(state, at_bucket=0, at_op=0)
+    if state.entities != digests:
+        state = msgspec.structs.replace(state, **_NO_IMAGE)  # of other columns, or of a table that is no more
+    imaged = pack_buckets(set(state.imaged_buckets) & loading)
+    state = msgspec.structs.replace(state, imaged=imaged)
+    if state.image_bucket not in loading:
+        state = msgspec.structs.replace(state, image=0, image_frame=0, image_bucket=0, image_op=0)
     if begins:
         known = await except_of(view.connection, sorted(before), sorted(reshaped))
         state = msgspec.structs.replace(
@@ -233,29 +327,102 @@ def _wipe_lines(sent: Mapping[str, str], now: Mapping[str, str]) -> list[bytes]:
     return [codec.wipe_line(rebuilt)] if rebuilt else []
 
 
-async def _load(view: View, state: CursorState, budget: int) -> tuple[CursorState, int, list[bytes]]:
-    """The next rows of the entity that is loading, small entities first; its buckets count as held at the end."""
+async def _load(view: View, step: Step, budget: int) -> int:
+    """The next rows of the entity that is loading, small entities first; its buckets count as held at the end.
+
+    Large buckets come as images first: frames follow the step, then what changed since they were sealed. Returns how
+    much of the budget that took.
+    """
+    state = step.state
     entity = await _loading_entity(view, state)
     if entity != state.loading_entity:
-        state = msgspec.structs.replace(state, loading_entity=entity, at_bucket=0, at_op=0)
+        state = msgspec.structs.replace(state, loading_entity=entity, at_bucket=0, at_op=0, **_NO_IMAGE)
     loading = set(state.loading_buckets)
     buckets = loading & view.user.of_entity(entity)
+    step.state = state
+    if await _load_images(view, step, buckets):
+        return 1
+    state = step.state
+    if state.image_bucket:
+        return await _load_image_tail(view, step, budget)
     bucket, op = state.position
     known = Known(state.known_buckets, OpId(state.known_at), OpId(state.began_at))
-    loaded = await load_buckets(view.connection, sorted(buckets), bucket=bucket, op=op, limit=budget, known=known)
-    lines = await _put_lines(view, ((entity, row) for row in loaded.row_ids))
+    left = buckets - set(state.imaged_buckets)
+    loaded = await load_buckets(view.connection, sorted(left), bucket=bucket, op=op, limit=budget, known=known)
+    step.lines += await _put_lines(view, ((entity, row) for row in loaded.row_ids))
     if not loaded.is_complete:
-        state = msgspec.structs.replace(state, at_bucket=loaded.bucket, at_op=loaded.op)
-        return state, budget, lines
-    state = msgspec.structs.replace(
+        step.state = msgspec.structs.replace(state, at_bucket=loaded.bucket, at_op=loaded.op)
+        return budget
+    step.lines.append(codec.loaded_line(entity))
+    step.state = msgspec.structs.replace(
         state,
         held=pack_buckets({*state.held_buckets, *buckets}),
         loading=pack_buckets(loading - buckets),
         loading_entity="",
         at_bucket=0,
         at_op=0,
+        **_NO_IMAGE,
     )
-    return state, len(loaded.row_ids), lines
+    return max(len(loaded.row_ids), 1)
+
+
+async def _load_images(view: View, step: Step, buckets: set[BucketId]) -> bool:
+    """Let the next frames of an image follow the step; False where there are none to send."""
+    state = step.state
+    client = view.user.client_model.entity_by_name.get(state.loading_entity)
+    if client is None or not view.has_images or (state.image_bucket and not state.image):
+        return False
+    snapshot = await _under_way(view, state, client) or await _next_image(view, step, client, buckets)
+    if snapshot is None:
+        step.state = msgspec.structs.replace(step.state, image=0, image_frame=0, image_bucket=0, image_op=0)
+        return False
+    if snapshot.id != state.image:
+        state = msgspec.structs.replace(state, image=snapshot.id, image_frame=0, image_bucket=snapshot.bucket)
+    rows = await unfit_rows(view.connection, snapshot, list(view.user.entity_by_bucket))
+    unfit = await read_keys(view.connection, view.scope.entity_by_name[client.name], rows) if rows else []
+    step.state = state
+    step.frames = parts(snapshot, client, unfit, start=state.image_frame, count=view.limits.frames_per_step)
+    return True
+
+
+async def _under_way(view: View, state: CursorState, client: ClientEntity) -> Snapshot | None:
+    """The snapshot whose frames the device is getting, while it is there; a bucket whose snapshot went comes anew."""
+    snapshot = await find_snapshot(view.connection, state.image) if state.image else None
+    return snapshot if snapshot and snapshot.projection == projection_digest(client) else None
+
+
+async def _next_image(view: View, step: Step, client: ClientEntity, buckets: set[BucketId]) -> Snapshot | None:
+    """An image of one of the buckets that were not begun yet, unless the device has most of the rows already."""
+    state = step.state
+    if state.at_bucket:
+        return None
+    projection = projection_digest(client)
+    generation = (await generations(view.connection)).get(client.name, "")
+    waiting = sorted(buckets - set(state.imaged_buckets))
+    found = await newest_snapshots(view.connection, waiting, projection=projection, generation=generation)
+    sizes = await entity_sizes(view.connection) if len(found) < len(waiting) and view.limits.image_rows else {}
+    if view.limits.image_rows and sizes.get(table_name(client.name), 0) >= view.limits.image_rows:
+        step.asks = [client]
+    for snapshot in found:
+        limit = snapshot.rows // 2 + 1
+        if await known_rows(view.connection, client.name, state.known_buckets, limit=limit) < limit:
+            return snapshot
+    return None
+
+
+async def _load_image_tail(view: View, step: Step, budget: int) -> int:
+    """What came into an image's bucket, or changed in it, since it was sealed. What left it was not sent."""
+    state = step.state
+    bucket, op = BucketId(state.image_bucket), OpId(state.image_op)
+    known = Known((), OpId(0), OpId(0))  # an image may have put an older state in the place of what is known
+    loaded = await load_buckets(view.connection, [bucket], bucket=bucket, op=op, limit=budget, known=known)
+    step.lines += await _put_lines(view, ((state.loading_entity, row) for row in loaded.row_ids))
+    if not loaded.is_complete:
+        step.state = msgspec.structs.replace(state, image_op=loaded.op)
+        return budget
+    imaged = pack_buckets({*state.imaged_buckets, bucket})
+    step.state = msgspec.structs.replace(state, image_bucket=0, image_op=0, imaged=imaged)
+    return max(len(loaded.row_ids), 1)
 
 
 async def _loading_entity(view: View, state: CursorState) -> str:

@@ -21,6 +21,7 @@ QUEUE_BY_NAME = {
     WorkName.MOVE_WINDOWS: "data",
     WorkName.PULL: "data",
     WorkName.PLAYBACK: "data",
+    WorkName.SEAL_SNAPSHOTS: "data",
 }
 EVENTS = frozenset({WorkName.PROVISION, WorkName.DEPROVISION})
 """Organization events: each goes back into the queue until it succeeds; several of one kind do no harm."""

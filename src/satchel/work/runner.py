@@ -14,6 +14,7 @@ from satchel.jobs.playback import playback
 from satchel.jobs.provision import ProvisioningWork, provision, reschedule
 from satchel.jobs.pull import pull
 from satchel.jobs.refresh_model import refresh_model
+from satchel.jobs.seal_snapshot import seal_snapshots
 from satchel.model.work import WorkItem, WorkName
 from satchel.provisioning.organizations import Organization, set_state
 from satchel.provisioning.schedule import postpone
@@ -56,6 +57,8 @@ class Runner:
                 await self._move_windows(organization)
             case WorkName.PLAYBACK:
                 await self._playback(organization)
+            case WorkName.SEAL_SNAPSHOTS:
+                await self._seal_snapshots(organization)
 
     async def _refresh_model(self, organization: Organization) -> None:
         if organization.state != "active":
@@ -83,6 +86,10 @@ class Runner:
             settled = await playback(await self._work.open_work(organization))
             if settled:
                 log.info("played back", organization=organization.name, edit_sets=settled)
+
+    async def _seal_snapshots(self, organization: Organization) -> None:
+        if organization.state == "active":
+            await seal_snapshots(await self._work.open_work(organization), self._work.sealing)
 
     async def _settle(self, item: WorkItem, organization: Organization, error: Exception) -> None:
         """A recurring item ends here and comes again by its schedule; an event goes back into the queue."""

@@ -16,7 +16,7 @@ from satchel.device.edits.identifiers import new_id
 from satchel.device.edits.outbox import RowKey, row_key
 from satchel.device.edits.overlay import delete_row, mark_image_stale, read_image, write_image, write_row
 from satchel.device.edits.wire import parse_text, stored_row, to_wire
-from satchel.device.schema import key_matches, quoted
+from satchel.device.schema import make_key
 from satchel.errors import EditInvalid
 from satchel.model.client_model import ClientAttribute, ClientEntity, ClientModel
 from satchel.model.edits import MAX_EDITS_IN_A_SET, MAX_SET_BYTES, Action, Edit, EditSet
@@ -24,6 +24,7 @@ from satchel.model.keys import key_problem, key_values
 from satchel.model.metadata import AttributeType
 from satchel.model.same import same
 from satchel.model.validation import problems
+from satchel.protocol.images import key_matches, quoted
 
 RowId = str | UUID | int | tuple[Any, ...]
 """A row's key: its value, or a tuple of values where the key is composite."""
@@ -161,6 +162,7 @@ class Changes:
         if found is None:
             known = ", ".join(sorted(self._model.entity_by_name)) or "none yet: sync first"
             raise EditInvalid(f"This device has no entity {name!r}.", hint=f"It has {known}.")
+        make_key(self._connection, found)
         return found
 
     def _new_key(self, entity: ClientEntity, given: Mapping[str, Any]) -> tuple[str, ...]:

@@ -13,11 +13,12 @@ import msgspec
 
 from satchel.device.edits import outbox
 from satchel.device.edits.outbox import PendingSet, RowKey, SetState, row_key
-from satchel.device.schema import key_matches, quoted, upsert
+from satchel.device.schema import make_key, upsert
 from satchel.model.client_model import ClientEntity, ClientModel
 from satchel.model.edits import Action, Edit, Outcome
 from satchel.model.keys import key_values
 from satchel.model.validation import problems
+from satchel.protocol.images import key_matches, quoted
 
 _LEFT = "Its row is no longer among yours: it was deleted, or is not yours to work with any more."
 _encode = msgspec.json.Encoder().encode
@@ -45,6 +46,10 @@ class Overlay:
             known = {attribute.name for attribute in entity.attributes} if entity else set()
             outcome = _theirs_only(outcome, {edit.id}, known)
         return outcome
+
+    def edited_keys(self, entity: str) -> list[tuple[str, ...]]:
+        """The keys of the edited rows of an entity."""
+        return [tuple(msgspec.json.decode(key, type=list[str])) for key in self._edited.get(entity, ())]
 
     def put(self, entity: ClientEntity, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """The server told these rows, in the wire form."""
@@ -203,12 +208,14 @@ def apply(entity: ClientEntity, row: dict[str, Any] | None, edit: Edit) -> dict[
 
 def write_row(connection: apsw.Connection, entity: ClientEntity, row: dict[str, Any]) -> None:
     """Put a row, in the wire form, into its table."""
+    make_key(connection, entity)
     names = [attribute.name for attribute in entity.attributes]
     connection.execute(upsert(entity, names), [row.get(name) for name in names])
 
 
 def delete_row(connection: apsw.Connection, entity: ClientEntity, key: tuple[str, ...]) -> None:
     """Take a row out of its table."""
+    make_key(connection, entity)
     values = key_values(entity, key)
     connection.execute(
         f"delete from {quoted(entity.name)} where {key_matches(entity)}", [values[name] for name in entity.key]
