@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,13 +18,14 @@ from tests.support.processes import Sandbox, Satchel, wait_for
 
 
 @pytest.fixture
-def device(tmp_path: Path, running: Satchel, source: Sandbox) -> Device:
+def device(tmp_path: Path, running: Satchel, source: Sandbox) -> Iterator[Device]:
     key_file = tmp_path / "key"
     key_file.write_text("a key")
     user = source.users[0]["id"]
     enrolled = Device.enroll(running.invite(user), tmp_path / "device", key=DeviceKey.from_file(key_file))
     enrolled.sync()
-    return enrolled
+    yield enrolled
+    enrolled.close()
 
 
 def own_contact(device: Device, place: int = 0) -> str:

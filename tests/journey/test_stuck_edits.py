@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,13 @@ SECRET = "a key"
 
 
 @pytest.fixture
-def device(tmp_path: Path, running: Satchel, source: Sandbox) -> Device:
+def device(tmp_path: Path, running: Satchel, source: Sandbox) -> Iterator[Device]:
     (tmp_path / "key").write_text(SECRET)
     key = DeviceKey.from_file(tmp_path / "key")
     enrolled = Device.enroll(running.invite(source.users[1]["id"]), tmp_path / "device", key=key)
     enrolled.sync()
-    return enrolled
+    yield enrolled
+    enrolled.close()
 
 
 @pytest.fixture
