@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -107,6 +108,12 @@ class LineDevice:
         head, _, image = zstandard.ZstdDecompressor().decompress(frame.content).partition(b"\n")
         line = json.loads(head)
         assert len(image) == line["size"]
+        guids, rest = image[: 16 * line.get("guids", 0)], image[16 * line.get("guids", 0) :]
+        for start in range(0, len(guids), 16):
+            rest = rest.replace(
+                bytes.fromhex(line["mark"]), str(uuid.UUID(bytes=guids[start : start + 16])).encode(), 1
+            )
+        image = rest
         connection = apsw.Connection(":memory:")
         connection.deserialize("main", image)
         names = ", ".join(f'"{name}"' for name in line["columns"])

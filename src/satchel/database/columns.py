@@ -106,7 +106,7 @@ def wire_values(entity: Entity, attributes: Sequence[str], *, of: str) -> list[s
     return [_plain_value(entity.attribute_by_name[name], of) for name in attributes]
 
 
-def key_texts(entity: Entity, *, of: str) -> list[sql.Composed]:
+def ordered_key(entity: Entity, *, of: str) -> list[sql.Composed]:
     """Expressions that yield the parts of a row's key as text, ordered by code points whatever the database's order."""
     parts = wire_values(entity, entity.key, of=of)
     return [sql.SQL('({}::text collate "C")').format(part) for part in parts]

@@ -159,7 +159,14 @@ class Polls:
         served = await self._serving.served.get(device.organization)
         caller = Caller(device.user_id, device.id)
         batches = download(
-            served.staging, served.users, caller, state, model, limits=self._serving.limits, seal=seal.seal, images=images
+            served.staging,
+            served.users,
+            caller,
+            state,
+            model,
+            limits=self._serving.limits,
+            seal=seal.seal,
+            images=images,
         )
         first = await anext(batches)
 

@@ -8,6 +8,7 @@ import msgspec
 
 from satchel.model.client_model import ClientModel
 from satchel.model.edits import Outcome
+from satchel.protocol.images import PackedImage, pack_image, unpack_image
 from satchel.protocol.messages import Begin, End, Line
 
 _ENCODER = msgspec.json.Encoder()
@@ -50,8 +51,16 @@ def put_line(entity: str, columns: Sequence[str], rows: Sequence[str]) -> bytes:
 
 
 def image_line(entity: str, columns: Sequence[str], rows: int, image: bytes) -> bytes:
-    """An image's line, and the image behind it."""
-    return _line(Line(image=entity, columns=list(columns), count=rows, size=len(image))) + image
+    """An image's line, and the image behind it, packed."""
+    packed = pack_image(image)
+    size = len(packed.content)
+    line = Line(image=entity, columns=list(columns), count=rows, size=size, guids=packed.guids, mark=packed.mark)
+    return _line(line) + packed.content
+
+
+def image_of(line: Line) -> bytes:
+    """The image of a line that came with its content. Errors: ValueError."""
+    return unpack_image(PackedImage(line.guids, line.mark, line.content))
 
 
 def loaded_line(entity: str) -> bytes:

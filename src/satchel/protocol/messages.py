@@ -86,6 +86,9 @@ class Line(msgspec.Struct, omit_defaults=True):
     """With `columns`, `count` and `size`: rows as an image, so many bytes, which stand behind the line's end."""
     count: int = 0
     size: int = 0
+    guids: int = 0
+    mark: str = ""
+    """Where GUIDs stand apart: how many, and what stands in their places (`protocol/images.py`)."""
     content: bytes = b""
     """The image itself; no part of the line."""
     loaded: str | None = None

@@ -10,6 +10,7 @@ import msgspec
 import zstandard
 
 from satchel.errors import ProtocolBroken
+from satchel.protocol.codec import image_of
 from satchel.protocol.messages import Line
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
@@ -17,7 +18,7 @@ _PIECE_BYTES = 256 * 1024  # what is decompressed at once, so that a small chunk
 _WINDOW_BYTES = 16 * 1024 * 1024  # zstd's levels up to 19 need 8 MB
 _GZIP_WINDOW = 31
 _DECODER = msgspec.json.Decoder(Line)
-_UNREADABLE = (zstandard.ZstdError, zlib.error, msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_UNREADABLE = (zstandard.ZstdError, zlib.error, msgspec.DecodeError, ValueError, RecursionError)
 
 
 def read_lines(chunks: Iterable[bytes], content_encoding: str) -> Iterator[Line]:
@@ -73,6 +74,7 @@ class _Parser:
         self._line = None
         if self._waiting_bytes == line.size:
             line.content = self._taken()
+            line.content, line.guids = image_of(line), 0
             self._line, self._image = line, None
         return end
 

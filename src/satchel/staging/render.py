@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from psycopg import sql
 
-from satchel.database.columns import key_columns, key_json, key_texts, row_json, table, wire_values
+from satchel.database.columns import key_columns, key_json, ordered_key, row_json, table, wire_values
 from satchel.database.pool import Connection
 from satchel.model.ids import BucketId
 from satchel.model.metadata import Entity
@@ -71,7 +71,7 @@ async def read_bucket(
 
     Order: inside the caller's transaction, of which it is a snapshot.
     """
-    texts = key_texts(entity, of="t")
+    texts = ordered_key(entity, of="t")
     statement = sql.SQL(
         "select {values} from satchel.member m join {table} t on t._row = m.row_id and t._live"
         " where m.bucket = %s and m.is_live order by {order}"
@@ -90,7 +90,7 @@ async def read_keys(
     connection: Connection, entity: Entity, row_ids: Sequence[int]
 ) -> list[tuple[tuple[str, ...], tuple[Any, ...]]]:
     """The keys of these rows, also of rows that are gone: parts as text, and in wire values."""
-    parts = [*key_texts(entity, of="t"), *wire_values(entity, entity.key, of="t")]
+    parts = [*ordered_key(entity, of="t"), *wire_values(entity, entity.key, of="t")]
     statement = sql.SQL("select {} from {} t where t._row = any(%s)").format(
         sql.SQL(", ").join(parts), table(entity.name)
     )

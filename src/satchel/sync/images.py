@@ -19,6 +19,7 @@ from satchel.buckets.snapshots import Frame, Snapshot
 from satchel.model.client_model import ClientEntity
 from satchel.protocol.codec import image_line
 from satchel.protocol.images import image_without
+from satchel.protocol.reader import read_lines
 from satchel.storage import Objects
 
 _LEVEL = 3
@@ -102,10 +103,9 @@ def parts(
 
 
 def _without(content: bytes, entity: ClientEntity, keys: Sequence[tuple[Any, ...]]) -> bytes:
-    plain = zstandard.ZstdDecompressor().decompress(content)
-    _, _, image = plain.partition(b"\n")
-    left, image = image_without(entity, image, keys)
+    (line,) = read_lines([content], "zstd")
+    left, image = image_without(entity, line.content, keys)
     if not left:
         return b""
-    line = image_line(entity.name, [a.name for a in entity.attributes], left, image)
-    return zstandard.ZstdCompressor(level=_LEVEL).compress(line)
+    made = image_line(entity.name, [a.name for a in entity.attributes], left, image)
+    return zstandard.ZstdCompressor(level=_LEVEL).compress(made)
