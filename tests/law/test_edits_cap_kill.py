@@ -14,10 +14,8 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +29,7 @@ from tests.contract.cap.shop import Shop
 from tests.law.test_kill import kill
 from tests.support.breaking_proxy import BreakingProxy, breaking_proxy
 from tests.support.checker import comparable
-from tests.support.edit_torment import Kind, Verdicts, Wish, Worker
+from tests.support.edit_torment import Kind, Verdicts, Wish, Worker, come_home
 from tests.support.processes import Satchel, satchel, wait_for
 
 EDITS = int(os.environ.get("SATCHEL_TEST_EDITS", "90"))
@@ -221,9 +219,7 @@ def test_every_edit_is_executed_once_or_comes_home_without_an_audit(tmp_path: Pa
         torment = Torment(running, proxy, office, random.Random(SEED + 1))
         with torment.around(lambda: shared + [key for worker in workers for key in worker.own[-5:]]):
             verdicts = edit_and_sync(workers, torment, office, shared, r)
-        homecomings = [partial(worker.settle_all, verdicts) for worker in workers]
-        with ThreadPoolExecutor(DEVICES) as pool:  # a chain of conflicts on one row comes home one by one
-            list(pool.map(lambda each: wait_for(each, "all edits to come home", seconds=120 + EDITS / 5), homecomings))
+        come_home(workers, verdicts)
         check(shop, workers, verdicts)
         assert proxy.lost > EDITS / 20, f"only {proxy.lost} answers were lost"
         for worker in workers:

@@ -8,7 +8,6 @@ import random
 import threading
 import time
 from collections import defaultdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from satchel.device import Device, DeviceKey
 from satchel.errors import DeviceBusy, SatchelError
 from tests.law.test_kill import kill
 from tests.support.checker import differences
-from tests.support.edit_torment import Kind, Verdicts, Worker
+from tests.support.edit_torment import Kind, Verdicts, Worker, come_home
 from tests.support.processes import Sandbox, Satchel, sandbox, satchel, wait_for
 
 EDITS = int(os.environ.get("SATCHEL_TEST_EDITS", "120"))
@@ -164,13 +163,7 @@ def test_every_edit_is_executed_once_or_comes_home(tmp_path: Path) -> None:
         finally:
             stop.set()
             trouble.join()
-        for worker in workers:
-            try:
-                wait_for(partial(worker.settle_all, verdicts), "all edits to come home", seconds=120 + EDITS / 10)
-            except AssertionError as late:
-                with worker.open() as device:
-                    left = [f"{p.id} version {p.version} {p.state} told {p.told}" for p in device.pending()]
-                raise AssertionError(f"{late}: {len(left)} left, {left[:5]}; {worker.trouble!r}") from None
+        come_home(workers, verdicts)
         check(source, user, workers, verdicts)
         print(f"{torment.kills} kills")
         for worker in workers:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,7 @@ from satchel.model.edits import Edit
 
 ROOT = Path(__file__).parents[2]
 EDITING = "tests.support.edit_endlessly"
+PATIENCE_SECONDS = 150.0
 UNCERTAIN = "satchel/uncertain"
 """The code of an outcome where nobody knows whether the source executed it."""
 
@@ -160,6 +163,31 @@ class Worker:
                     for number in device.discard(pending.number, with_dependents=True):
                         verdicts.decided.setdefault(found[number].id, found[number])
             return not device.pending()
+
+
+def come_home(workers: Sequence[Worker], verdicts: Verdicts) -> None:
+    """Side by side, until nothing is on its way; a chain of conflicts about one row comes home one by one.
+
+    Fails where nothing has moved for long, which says more of a set that is stuck than any time in all.
+    """
+    with ThreadPoolExecutor(len(workers)) as pool:
+        list(pool.map(lambda worker: _come_home(worker, verdicts), workers))
+
+
+def _come_home(worker: Worker, verdicts: Verdicts) -> None:
+    before: list[tuple[str, int, str]] = []
+    moved_at = time.monotonic()
+    while not worker.settle_all(verdicts):
+        with worker.open() as device:
+            left = [(each.id, each.version, each.state.value) for each in device.pending()]
+        if left != before:
+            before, moved_at = left, time.monotonic()
+        silent_seconds = time.monotonic() - moved_at
+        assert silent_seconds < PATIENCE_SECONDS, (
+            f"device {worker.number}: {len(left)} sets have not moved for {silent_seconds:.0f} s: {left[:5]};"
+            f" {worker.trouble!r}"
+        )
+        time.sleep(0.05)
 
 
 def _wish(edit: Edit) -> Wish:
