@@ -12,7 +12,7 @@ help:
 	@echo "make test    lint, types, layers and all tests"
 	@echo "make up      Satchel with embedded engines, until Ctrl-C"
 	@echo "make lab     a whole installation in network namespaces, broken on purpose (root, Linux)"
-	@echo "make bench   the figures: rows/s, bytes, memory"
+	@echo "make bench   all figures beside limits and peers, table and plots (about 25 minutes); BENCH=--help shows the parts"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make lock    resolve the locked dependencies anew"
 
@@ -42,8 +42,13 @@ format: setup
 	@$(BIN)/ruff check --fix --quiet src tests benchmarks demo
 	@$(BIN)/ruff format --quiet src tests benchmarks demo
 
-bench: setup
-	@$(BIN)/python -m benchmarks
+bench: setup $(VENV)/.bench
+	@$(BIN)/python -m benchmarks $(BENCH)
+
+$(VENV)/.bench: requirements/bench.txt
+	@echo "satchel: installing what the benchmarks need into $(VENV)"
+	@$(BIN)/pip install --quiet --require-hashes -r requirements/bench.txt
+	@touch $@
 
 lab: setup
 	@$(BIN)/python tests/prepare.py
@@ -56,6 +61,7 @@ lock:
 	@$(PYTHON) -m venv .cache/lock && .cache/lock/bin/pip install --quiet uv
 	@.cache/lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade pyproject.toml -o requirements/runtime.txt >/dev/null
 	@.cache/lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade pyproject.toml --group dev requirements/build.in -o requirements/dev.txt >/dev/null
+	@.cache/lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade -c requirements/dev.txt --group bench -o requirements/bench.txt >/dev/null
 
 clean:
 	rm -rf $(VENV) .cache .node .mypy_cache .ruff_cache .pytest_cache

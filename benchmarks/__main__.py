@@ -1,244 +1,186 @@
-"""Source -> staging and staging -> device: rows a second, bytes a row, memory of each process. One run, one table.
+"""`make bench`: all figures in one run, one table, results and plots beside it. About 25 minutes; a part takes less.
 
-Times move with the machine's load; compare figures of one run, or ratios. The limits measured in the same run are
-SQLite's `executemany` from memory and a plain read of the source.
+Times move with the machine's load: compare figures of one run, or ratios.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
-import apsw
-import psycopg
+import msgspec
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks.edits import edit_figures
-from benchmarks.scopes import scope_figures
-from satchel.device import Device, DeviceKey
-from tests.support.processes import Sandbox, Satchel, sandbox, satchel
+from benchmarks.data import contacts
+from benchmarks.device import edits, exactness, first_sync, growth
+from benchmarks.ground.figures import Book
+from benchmarks.ground.guard import guard
+from benchmarks.ground.machine import machine
+from benchmarks.ground.organization import ALL, OWN, Contacts, Organization, contacts_at
+from benchmarks.ground.seals import wait_until_sealed
+from benchmarks.peers import run as peers
+from benchmarks.report.table import show
+from benchmarks.server import buckets, changes, devices, ingest, organizations, polls, scopes
+from tests.prepare import install
 
-PROFILE = """
-name = "all contacts"
-[[entity]]
-name = "contact"
-rows = ["all"]
-columns = ["fullname", "firstname", "lastname", "emailaddress1", "telephone1", "jobtitle", "birthdate",
-           "parentcustomerid", "creditlimit", "donotemail", "ownerid", "statecode", "modifiedon"]
-"""
-CONTACTS_SHARE = 0.48
-RESULTS = Path(__file__).with_name("results") / "latest.json"
-Figure = dict[str, object]
-console = Console(highlight=False)
+ROWS, QUICK_ROWS = 100_000, 20_000
+WIDTH = 170
+"""Of the table, where it goes to no terminal."""
+console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
 
 
-class Peaks(threading.Thread):
-    """Samples the memory of processes while something runs."""
+class Choice(msgspec.Struct, frozen=True):
+    """What a run is to measure."""
 
-    def __init__(self, pids: dict[str, int]) -> None:
-        super().__init__(daemon=True)
-        self._pids = pids
-        self._done = threading.Event()
-        self.megabytes: dict[str, float] = {}
+    rows: int
+    is_quick: bool
+    without_peers: bool
 
-    def run(self) -> None:
-        while not self._done.wait(0.1):
-            for name, pid in self._pids.items():
-                self.megabytes[name] = max(self.megabytes.get(name, 0.0), resident_megabytes(pid))
-
-    def stop(self) -> None:
-        self._done.set()
-        self.join()
+    @property
+    def rounds(self) -> int:
+        """How often what takes turns is repeated."""
+        return 2 if self.is_quick else 5
 
 
-def resident_megabytes(pid: int) -> float:
-    """Memory of a process that it shares with no other; 0 where it has gone."""
-    try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    except OSError:
-        return 0.0
-    kilobytes = [int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")]
-    return sum(kilobytes) / 1024
+class Scene(msgspec.Struct, frozen=True):
+    """Satchel with the contacts, for the parts that share it."""
+
+    book: Book
+    choice: Choice
+    contacts: Contacts
+    everyone: Organization
+    owners: Organization
 
 
-@contextmanager
-def stopwatch() -> Iterator[list[float]]:
-    """Seconds, in the list when the block ends."""
-    seconds: list[float] = []
-    began = time.monotonic()
-    yield seconds
-    seconds.append(time.monotonic() - began)
+def first_syncs(scene: Scene) -> None:
+    """First sync, peers in turn, and what peers cost besides."""
+    choice, rows = scene.choice, list(contacts(scene.choice.rows))
+    makers = {} if choice.without_peers else peers.MAKERS
+    rounds = min(choice.rounds, 3) if makers else choice.rounds
+    with peers.running(makers, rows, scene.contacts.folder / "peers") as (found, absent):
+        for name, reason in absent.items():
+            console.print(f"  {name}: {reason}")
+        first_sync.measure(scene.book, scene.contacts, scene.everyone, found, rounds)
+        peers.note(scene.book, found, absent)
 
 
-def plain_read(source: Sandbox) -> tuple[int, float]:
-    """Rows a second of reading the source and doing nothing with it: what the source itself can give."""
-    columns = "fullname,firstname,lastname,emailaddress1,telephone1,jobtitle,birthdate,creditlimit,donotemail,statecode"
-    count, url = 0, f"contacts?$select={columns}"
-    with stopwatch() as seconds:
-        while url:
-            page = source.send("GET", url, headers={"Accept-Encoding": "gzip"}).json()
-            count += len(page["value"])
-            url = page.get("@odata.nextLink", "").rpartition("/v9.2/")[2]
-    return count, count / seconds[0]
-
-
-def executemany(device: Device, folder: Path) -> float:
-    """Rows a second of SQLite alone: the device's rows from memory into the same table, indexes behind."""
-    rows = device._reader.connection.execute("select * from contact").fetchall()
-    schema = device.sql("select sql from sqlite_master where name = 'contact'")[0]["sql"]
-    connection = apsw.Connection(str(folder / "plain.sqlite"))
-    connection.pragma("journal_mode", "wal")
-    connection.execute(schema)
-    marks = ",".join("?" * len(rows[0]))
-    with stopwatch() as seconds, connection:
-        connection.executemany(f"insert into contact values ({marks})", rows)  # noqa: S608
-        connection.execute("create index a on contact (parentcustomerid); create index b on contact (ownerid)")
-    connection.close()
-    return len(rows) / seconds[0]
-
-
-def staging_bytes(running: Satchel, rows: int) -> float:
-    """Bytes a row of everything in the organization's staging database, an empty database's own size left out."""
-    url = json.loads((running.folder / "run" / "supervisor.json").read_text())["database_url"]
-    with psycopg.connect(url) as connection:
-        sizes = connection.execute(
-            "select pg_database_size(datname), datname from pg_database where starts_with(datname, 'satchel_')"
-        ).fetchall()
-        empty = connection.execute("select pg_database_size('template0')").fetchone()
-    return (max(size for size, _ in sizes) - (empty or (0,))[0]) / rows
-
-
-def first_sync(running: Satchel, user: str, folder: Path, *, is_encrypted: bool) -> tuple[Device, list[Figure]]:
-    """A device's first sync: rates, bytes, server CPU."""
-    key = DeviceKey.from_passphrase("bench") if is_encrypted else None
-    device = Device.enroll(running.invite(user), folder, key=key, is_encrypted=is_encrypted)
-    sync_pid, name = running.pids()["sync"], "encrypted" if is_encrypted else "plain"
-    before = cpu_seconds(sync_pid)
-    report = device.sync()
-    rows = report.rows_put
-    return device, [
-        figure(f"staging -> device, {name}", rows / report.duration_seconds, "rows/s"),
-        figure(f"first sync, {name}", report.duration_seconds, "s"),
-        figure(f"sync server CPU, {name}", cpu_seconds(sync_pid) - before, "s"),
-        figure(f"bytes on the wire, {name}", report.bytes_received / rows, "B/row"),
-        figure(f"bytes on the device, {name}", device.status().size_bytes / rows, "B/row"),
-    ]
-
-
-def device_peak_megabytes(running: Satchel, user: str, folder: Path) -> float:
-    """Peak memory of a device's process in its first sync."""
-    running.run("device", "enroll", running.invite(user), "--folder", str(folder), "--no-encryption")
-    command = [sys.executable, "-m", "satchel", "device", "sync", "--folder", str(folder)]
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    peaks = Peaks({"device": child.pid})  # not wait4's maximum: that begins with the memory of the process that forked
-    peaks.start()
-    assert child.wait() == 0
-    peaks.stop()
-    return peaks.megabytes["device"]
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100
-
-
-def figure(name: str, value: float, unit: str) -> Figure:
-    """One figure."""
-    return {"figure": name, "satchel": round(value, 3), "unit": unit}
-
-
-def measure(folder: Path, contacts: int) -> list[Figure]:
-    """All figures."""
-    found: list[Figure] = []
-    profile = folder / "profile.toml"
-    profile.write_text(PROFILE)
-    console.print(f"making a sample organization with about {contacts:,} contacts ...")
-    with sandbox(folder, int(contacts / CONTACTS_SHARE)) as source, satchel(folder / "data") as running:
-        count, rate = plain_read(source)
-        found.append(figure("limit: plain read of the source", rate, "rows/s"))
-        console.print("pulling ...")
-        peaks = Peaks(running.pids())
-        peaks.start()
-        with stopwatch() as seconds:
-            running.add(source, profile=profile)
-        found.append(
-            figure("source -> staging, provisioning and key comparison included", count / seconds[0], "rows/s")
-        )
-        found.append(figure("bytes in the staging database", staging_bytes(running, count), "B/row"))
-        # The administrator may read every row; field users get what their roles reach.
-        user = str(source.rows("systemusers", **{"$filter": "title eq 'Administrator'"})[0]["systemuserid"])
-        for is_encrypted in (False, True):
-            console.print(f"first sync, {'encrypted' if is_encrypted else 'plain'} ...")
-            device, figures = first_sync(running, user, folder / f"device{is_encrypted}", is_encrypted=is_encrypted)
-            found += figures
-            if not is_encrypted:
-                found.append(figure("limit: executemany from memory", executemany(device, folder), "rows/s"))
-            device.close()
-        found += changes(source, running, user, folder)
-        console.print("editing ...")
-        found += edit_figures(running, user, folder)
-        device_peak = device_peak_megabytes(running, user, folder / "third")
-        peaks.stop()
-        found += [figure(f"peak memory: {name}", value, "MB") for name, value in sorted(peaks.megabytes.items())]
-        found.append(figure("peak memory: device", device_peak, "MB"))
-    return found
-
-
-def changes(source: Sandbox, running: Satchel, user: str, folder: Path) -> list[Figure]:
-    """From a change at the source to the connected device, at a pull interval of one second."""
-    with Device.open(folder / "deviceFalse") as device:
-        device.sync()
-        waits = []
-        contact = device.sql("select contactid from contact limit 1")[0]["contactid"]
-        for number in range(5):
-            began = time.monotonic()
-            source.send("PATCH", f"contacts({contact})", json={"jobtitle": f"Job {number}"})
-            while (device.table("contact").get(contact) or {}).get("jobtitle") != f"Job {number}":
-                device.sync(wait_seconds=5)
-            waits.append(time.monotonic() - began)
-        with stopwatch() as seconds:
-            for _ in range(200):
-                device.sync()
-    return [
-        figure("change at the source -> device (pull interval 1 s), median", sorted(waits)[2], "s"),
-        figure("syncs with nothing new, one device, one connection", 200 / seconds[0], "1/s"),
-    ]
+PARTS: dict[str, Callable[[Scene], None]] = {
+    "first-sync": first_syncs,
+    "polls": lambda s: polls.measure(s.book, s.contacts, s.everyone, s.choice.rounds),
+    "changes": lambda s: changes.measure(s.book, s.contacts, s.everyone, s.owners, s.choice.rounds),
+    "exactness": lambda s: exactness.measure(s.book, s.contacts, s.everyone, s.owners),
+    "devices": lambda s: devices.measure(
+        s.book, s.contacts, s.everyone, (1, 10, 100) if s.choice.is_quick else devices.COUNTS
+    ),
+}
+"""Parts that share one organization, in order."""
+ALONE: dict[str, Callable[[Book, Choice, Path], None]] = {
+    "edits": lambda book, _, folder: edits.measure(book, folder),
+    "scopes": lambda book, *_: scopes.measure(book),
+    "buckets": lambda book, choice, _: buckets.measure(book, (1, 100) if choice.is_quick else buckets.COUNTS),
+    "rows": lambda book, choice, folder: growth.measure(
+        book, folder, growth.SIZES[:2] if choice.is_quick else growth.SIZES
+    ),
+    "organizations": lambda book, choice, folder: organizations.measure(
+        book, folder, (1, 5) if choice.is_quick else organizations.COUNTS
+    ),
+}
+"""Parts that make their own."""
+EVERY = ("ingest", *PARTS, *ALONE)
 
 
 def main() -> int:
-    """Measure, print the table, write benchmarks/results/latest.json."""
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--contacts", type=int, default=200_000, help="contacts in the sample organization")
-    contacts = parser.parse_args().contacts
-    folder = Path(tempfile.mkdtemp(prefix="satchel-bench-"))
+    """Measure, save, draw, print."""
+    only, choice = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    book, folder = Book(machine()), Path(tempfile.mkdtemp(prefix="satchel-bench-"))
+    install({"wrk": "wrk", "node": "nodejs", "npm": "npm"}, "the benchmarks")
+    guarding = guard(folder)
     try:
-        figures = measure(folder, contacts)
-        console.print("changing scopes ...")
-        figures += scope_figures()
+        failed = _measure(book, choice, only, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    table = Table(box=None, header_style="bold")
-    for name in ("figure", "satchel", "unit"):
-        table.add_column(name, justify="right" if name == "satchel" else "left")
-    for one in figures:
-        table.add_row(str(one["figure"]), f"{one['satchel']:,.1f}", str(one["unit"]))
-    console.print(table)
-    RESULTS.parent.mkdir(exist_ok=True)
-    machine = {"python": platform.python_version(), "machine": platform.machine(), "contacts": contacts}
-    RESULTS.write_text(json.dumps({"machine": machine, "figures": figures}, indent=1) + "\n")
-    return 0
+        guarding.communicate()
+    show(list(book.figures.values()), console)
+    if not choice.is_quick:
+        _draw()
+    for name, reason in failed:
+        console.print(f"[red]{name} failed:[/red] {reason}")
+    return 1 if failed else 0
+
+
+def _measure(book: Book, choice: Choice, only: list[str], folder: Path) -> list[tuple[str, str]]:
+    failed: list[tuple[str, str]] = []
+    if any(name == "ingest" or name in PARTS for name in only):
+        with ExitStack() as stack, _part("ingest", failed):
+            scene = stack.enter_context(_scene(book, choice, folder / "scene", is_ingest="ingest" in only))
+            for name in (name for name in PARTS if name in only):
+                with _part(name, failed):
+                    PARTS[name](scene)
+                _save(book, choice)
+    for name in (name for name in ALONE if name in only):
+        with _part(name, failed):
+            ALONE[name](book, choice, folder / name)
+        _save(book, choice)
+    return failed
+
+
+@contextmanager
+def _scene(book: Book, choice: Choice, folder: Path, *, is_ingest: bool) -> Iterator[Scene]:
+    with contacts_at(folder, choice.rows) as made:
+        pulls = [ingest.pull(made, ALL, "all"), ingest.pull(made, OWN, "own")]
+        if is_ingest:
+            ingest.measure(book, made, pulls)
+            _save(book, choice)
+        everyone, owners = (one.organization for one in pulls)
+        wait_until_sealed(everyone)
+        yield Scene(book, choice, made, everyone, owners)
+
+
+@contextmanager
+def _part(name: str, failed: list[tuple[str, str]]) -> Iterator[None]:
+    """One part: what fails in it is told at the end, and the others go on."""
+    console.print(f"{name} ...")
+    began = time.monotonic()
+    try:
+        yield
+    except Exception as error:  # whatever a measurement runs into
+        console.print_exception()
+        failed.append((name, f"{type(error).__name__}: {error}"))
+    console.print(f"  {name}: {time.monotonic() - began:.0f} s")
+
+
+def _save(book: Book, choice: Choice) -> None:
+    """What a quick run finds is not kept."""
+    if not choice.is_quick:
+        book.save()
+
+
+def _draw() -> None:
+    from benchmarks.report import page  # the drawing library takes a second to load
+
+    console.print(f"Plots and page: {page.write(peers.ABOUT).parent}")
+
+
+def _arguments() -> tuple[list[str], Choice]:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--only", action="append", choices=EVERY, help="a part; may be given several times")
+    parser.add_argument("--rows", type=int, help=f"contacts of the parts that do not vary them (default {ROWS:,})")
+    parser.add_argument(
+        "--quick", action="store_true", help="few rows and rounds: whether it runs, not how fast; nothing is kept"
+    )
+    parser.add_argument("--without-peers", action="store_true", help="no other products")
+    given: Any = parser.parse_args()
+    rows = given.rows or (QUICK_ROWS if given.quick else ROWS)
+    return list(given.only or EVERY), Choice(rows, given.quick, given.without_peers)
 
 
 if __name__ == "__main__":

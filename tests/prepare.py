@@ -20,13 +20,18 @@ DEBIAN_PACKAGES = {
 """Debian package by the program it brings."""
 
 
-def main() -> int:
-    """Install what is missing; the npm packages follow when the first test asks for them."""
-    missing = sorted({package for program, package in DEBIAN_PACKAGES.items() if shutil.which(program) is None})
+def install(packages: dict[str, str], purpose: str) -> None:
+    """Install the packages whose programs are missing."""
+    missing = sorted({package for program, package in packages.items() if shutil.which(program) is None})
     if missing:
-        print(f"satchel: installing Debian packages for the tests: {', '.join(missing)}", flush=True)
+        print(f"satchel: installing Debian packages for {purpose}: {', '.join(missing)}", flush=True)
         subprocess.run(["apt-get", "update", "-qq"], check=True)
         subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing], check=True)
+
+
+def main() -> int:
+    """Install what is missing; the npm packages follow when the first test asks for them."""
+    install(DEBIAN_PACKAGES, "the tests")
     return 0
 
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-import statistics
 import threading
 import time
 from pathlib import Path
 
+from benchmarks.ground.figures import Book, Subject
 from satchel.device import Device
-from tests.support.processes import Satchel
+from tests.support.processes import Satchel, sandbox, satchel
 
 EDITS, DAYS_WORK = 100, 1_000
+ROWS = 20_000
 LONGEST_SECONDS = 300.0
-Figure = dict[str, object]
+PROFILE = """
+name = "all contacts"
+[[entity]]
+name = "contact"
+rows = ["all"]
+"""
+MEDIAN = Subject("edit on a device -> another connected device, source and back, median", "ms")
+P95 = Subject("edit on a device -> another connected device, source and back, 95th percentile", "ms")
+DAY = Subject("pending edits of a day until each has its verdict", "edits/s")
 
 
 class Arrivals:
@@ -51,15 +60,25 @@ class Arrivals:
                     self._changed.notify_all()
 
 
-def edit_figures(running: Satchel, user: str, folder: Path) -> list[Figure]:
-    """All figures about edits. The devices' first syncs are not part of them."""
+def measure(book: Book, folder: Path) -> None:
+    """All figures about edits, in a sample organization. The devices' first syncs are not part of them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    profile = folder / "profile.toml"
+    profile.write_text(PROFILE)
+    with sandbox(folder, ROWS) as source, satchel(folder / "data") as running:
+        running.add(source, profile=profile)
+        administrator = source.rows("systemusers", **{"$filter": "title eq 'Administrator'"})[0]
+        _measure(book, running, str(administrator["systemuserid"]), folder)
+
+
+def _measure(book: Book, running: Satchel, user: str, folder: Path) -> None:
     for name in ("editor", "reader"):
         Device.enroll(running.invite(user), folder / name, is_encrypted=False).close()
         with Device.open(folder / name) as device:
             device.sync()
     with Device.open(folder / "editor") as device:
         keys = [str(row["contactid"]) for row in device.sql("select contactid from contact limit ?", [DAYS_WORK])]
-        seen = sorted(_latencies(device, folder / "reader", keys[0]))
+        seen = sorted(1000 * seconds for seconds in _latencies(device, folder / "reader", keys[0]))
         for number, key in enumerate(keys):
             device.update("contact", key, jobtitle=f"day {number}")
         began = time.monotonic()
@@ -67,11 +86,9 @@ def edit_figures(running: Satchel, user: str, folder: Path) -> list[Figure]:
             device.sync(wait_seconds=1.0)
         assert not device.pending(), device.pending()[:1]
         playing = time.monotonic() - began
-    return [
-        _figure("edit on a device -> another connected device, median", 1000 * statistics.median(seen), "ms"),
-        _figure("edit on a device -> another connected device, p95", 1000 * seen[int(len(seen) * 0.95)], "ms"),
-        _figure(f"{len(keys):,} pending edits until each has its verdict", len(keys) / playing, "edits/s"),
-    ]
+    book.note(MEDIAN, seen)
+    book.note(P95, [seen[int(len(seen) * 0.95)]], f"{len(seen)} edits")
+    book.note(DAY, [len(keys) / playing], f"{len(keys):,} edits")
 
 
 def _latencies(device: Device, other: Path, key: str) -> list[float]:
@@ -83,7 +100,3 @@ def _latencies(device: Device, other: Path, key: str) -> list[float]:
             device.sync()
             found.append(arrivals.wait_for(f"edit {number}") - began)
     return found
-
-
-def _figure(name: str, value: float, unit: str) -> Figure:
-    return {"figure": name, "satchel": round(value, 3), "unit": unit}

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from benchmarks.ground.figures import Book, Subject
 from satchel.database.embedded import EmbeddedPostgres
 from satchel.database.migrate import migrate
 from satchel.database.pool import Database
@@ -28,7 +29,6 @@ ACCOUNTS, CONTACTS, OWNERS, UNITS, ROUNDS = 20_000, 200_000, 500, 20, 15
 MANY_BUCKETS = 10_000
 PAGE = 5_000
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
-Figure = dict[str, object]
 
 
 def guid(kind: int, number: int) -> str:
@@ -55,7 +55,7 @@ async def load(staged: StagedOrganization, entity: str, rows: Sequence[dict[str,
     return len(rows) / (time.perf_counter() - began)
 
 
-async def measure(database: Database) -> list[Figure]:
+async def day(database: Database, book: Book) -> None:
     """All figures, in the order of a day in an organization."""
     staged = StagedOrganization(database)
     related = item("contact", related=["account"], columns=["name", "owner", "account", "status"])
@@ -63,10 +63,9 @@ async def measure(database: Database) -> list[Figure]:
     await staged.make(compiled(profile(accounts, related)), START)
     users = [{"id": guid(3, n), "name": f"u{n}", "unit": guid(4, n % UNITS), "disabled": False} for n in range(OWNERS)]
     await staged.change("user", users)
-    found: list[Figure] = []
 
     def note(figure: str, value: float, unit: str) -> None:
-        found.append({"figure": figure, "satchel": round(value, 2), "unit": unit})
+        book.note(Subject(f"scopes: {figure}", unit), [value])
 
     note(
         "accounts staged with scopes",
@@ -85,7 +84,7 @@ async def measure(database: Database) -> list[Figure]:
         await staged.change("account", [account(number, number + 7)])
         times.append((time.perf_counter() - began) * 1000)
     note("one account's owner changes (10 contacts move), median", statistics.median(times), "ms")
-    note("the same, slowest", max(times), "ms")
+    note("one account's owner changes, slowest", max(times), "ms")
 
     device = LineDevice(guid(3, 3))
     await device.sync(database)
@@ -103,8 +102,8 @@ async def measure(database: Database) -> list[Figure]:
     note("a filter published: back-fill of 200,000 contacts", time.perf_counter() - began, "s")
     before = sum(len(rows) for rows in device.rows.values())
     await device.sync(database)
-    note("... rows a device got again", device.rows_put, "rows")
-    note("... rows it dropped", before - sum(len(rows) for rows in device.rows.values()), "rows")
+    note("a filter published: rows a device got again", device.rows_put, "rows")
+    note("a filter published: rows it dropped", before - sum(len(rows) for rows in device.rows.values()), "rows")
 
     window = item("account", rows=["all"], filter="modified ge now() sub duration'P30D'", columns=["name"])
     await staged.publish(compiled(profile(window)), START)
@@ -113,11 +112,10 @@ async def measure(database: Database) -> list[Figure]:
     began = time.perf_counter()
     moved = await move_windows(staged.work, START + timedelta(minutes=10))
     note(f"a time window moves on ({moved} rows of {ACCOUNTS:,})", (time.perf_counter() - began) * 1000, "ms")
-    found += await many_buckets(database, staged)
-    return found
+    await many_buckets(database, staged, book)
 
 
-async def many_buckets(database: Database, staged: StagedOrganization) -> list[Figure]:
+async def many_buckets(database: Database, staged: StagedOrganization, book: Book) -> None:
     """A user of 10,000 buckets: one for each of as many owners."""
     await staged.publish(
         compiled(profile(item("account", rows=["custom"], filter="owner ne @me", columns=["name"]))), START
@@ -137,24 +135,25 @@ async def many_buckets(database: Database, staged: StagedOrganization) -> list[F
         times.append((time.perf_counter() - began) * 1000)
     async with database.connection() as connection:
         head = await read_head(connection)
-    return [
-        {"figure": "buckets of a user", "satchel": buckets, "unit": "buckets"},
-        {"figure": "... first sync", "satchel": round(first, 2), "unit": "s"},
-        {"figure": "... sync of one change, median", "satchel": round(statistics.median(times), 2), "unit": "ms"},
-        {"figure": "... size of the cursor", "satchel": len(device.cursor), "unit": "bytes"},
-        {"figure": "ops made in all", "satchel": int(head.op), "unit": "ops"},
-    ]  # fmt: skip
+    for figure, value, unit in (
+        ("buckets of a user", buckets, "buckets"),
+        (f"first sync with {MANY_BUCKETS:,} buckets", first, "s"),
+        (f"sync of one change with {MANY_BUCKETS:,} buckets, median", statistics.median(times), "ms"),
+        (f"size of the cursor with {MANY_BUCKETS:,} buckets", len(device.cursor), "bytes"),
+        ("ops made in all", int(head.op), "ops"),
+    ):
+        book.note(Subject(f"scopes: {figure}", unit), [value])
 
 
-async def run() -> list[Figure]:
+async def run(book: Book) -> None:
     """A server and a database for this measurement alone."""
     with tempfile.TemporaryDirectory() as folder, EmbeddedPostgres(Path(folder) / "server") as server:
         await ensure_database(server.url, "scopes")
         async with Database(url_of(server.url, database="scopes"), pool_size=4) as database:
             await migrate(database, "staging")
-            return await measure(database)
+            await day(database, book)
 
 
-def scope_figures() -> list[Figure]:
+def measure(book: Book) -> None:
     """All figures of this file."""
-    return asyncio.run(run())
+    asyncio.run(run(book))

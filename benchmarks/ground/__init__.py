@@ -1,0 +1,1 @@
+"""What measuring stands on: figures, the machine, processes, a source, an organization, devices."""

@@ -1,0 +1,1 @@
+"""Other products, run beside Satchel on the same rows with their own clients. Installed into .cache/ when measured."""

@@ -1,0 +1,1 @@
+"""From figures to what people read: the table, the plots, the page that describes them."""
