@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 import structlog
@@ -18,7 +19,7 @@ from satchel.database.embedded import running_url
 from satchel.database.migrate import migrate
 from satchel.database.pool import Connection, Database
 from satchel.database.server import ensure_database, url_of
-from satchel.errors import DatabaseUnusable, SourceMisconfigured, SourceUnreachable, StoreBusy
+from satchel.errors import DatabaseUnusable, SettingInvalid, SourceMisconfigured, SourceUnreachable, StoreBusy
 from satchel.identity.keys import MasterKey
 from satchel.identity.secrets import open_sealed, seal
 from satchel.identity.tokens import make_service_token
@@ -30,12 +31,17 @@ from satchel.model.changes import Source, SourceInfo
 from satchel.model.metadata import Metadata
 from satchel.model.scope import Scope
 from satchel.model.work import WorkItem, WorkName
+from satchel.naming.records import Target
+from satchel.naming.updates import NameServer, Zone
 from satchel.provisioning.databases import StagingDatabases
 from satchel.provisioning.devices import Devices
 from satchel.provisioning.endpoints import SyncServers
 from satchel.provisioning.events import OrganizationEvents
-from satchel.provisioning.organizations import Organization, Organizations
+from satchel.provisioning.moves import Moves
+from satchel.provisioning.names import Names
+from satchel.provisioning.organizations import DEFAULT_SERVER, Organization, Organizations
 from satchel.provisioning.profiles import Profiles
+from satchel.provisioning.servers import Servers
 from satchel.settings.schema import Settings
 from satchel.source.connection import Connection as SourceConnection
 from satchel.source.open import open_source
@@ -67,6 +73,38 @@ def control_url(settings: Settings) -> str:
     url = server_url(settings)
     name = str(conninfo_to_dict(url).get("dbname") or "")
     return url_of(url, database=CONTROL_DATABASE) if name in _DEFAULT_DATABASES else url
+
+
+def staging_urls(settings: Settings) -> dict[str, str]:
+    """The servers of the staging databases, by name."""
+    return {DEFAULT_SERVER: settings.staging.url or server_url(settings), **settings.staging.servers}
+
+
+def staging_databases(settings: Settings, key: MasterKey) -> StagingDatabases:
+    """The staging databases on all of them."""
+    return StagingDatabases(
+        staging_urls(settings),
+        key.derive("staging role password"),
+        statement_timeout_seconds=settings.database.statement_timeout_seconds,
+    )
+
+
+def dns_target(settings: Settings) -> Target:
+    """Where names of organizations lead."""
+    dns = settings.dns
+    return Target(dns.zone, settings.scale_unit.name, dns.target, dns.addresses, dns.ttl_seconds)
+
+
+def open_zone(settings: Settings) -> Zone | None:
+    """The zone that Satchel keeps; None where it keeps none. Errors: SettingInvalid."""
+    dns = settings.dns
+    if not dns.zone or not dns.server:
+        return None
+    try:
+        secret = Path(dns.key_secret_file).read_text("ascii").strip() if dns.key_secret_file else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingInvalid("[dns] key_secret_file cannot be read.") from error
+    return Zone(NameServer(dns.server, dns.port, dns.key_name, dns.key_algorithm, secret), dns_target(settings))
 
 
 async def prepare(settings: Settings) -> None:
@@ -104,11 +142,11 @@ class Rooms:
         self.profiles = Profiles(control)
         self.devices = Devices(control)
         self.events = OrganizationEvents(control, self.organizations, queue.defer)
-        self.databases = StagingDatabases(
-            settings.staging.url or server_url(settings),
-            self.key.derive("staging role password"),
-            statement_timeout_seconds=settings.database.statement_timeout_seconds,
-        )
+        self.servers = Servers(control, list(staging_urls(settings)), settings.staging.weights)
+        self.moves = Moves(control)
+        self.names = Names(control)
+        self.zone = open_zone(settings)
+        self.databases = staging_databases(settings, self.key)
         self.sync_servers = SyncServers(control, self.service_token, self.management_ca())
 
     async def begin_playback(self, organization: str) -> None:
@@ -193,7 +231,8 @@ class OpenWork:
 
     async def get(self, organization: Organization) -> OrganizationWork:
         """The organization, opened anew where its connection changed."""
-        digest = hashlib.sha256(organization.sealed_connection + organization.database_name.encode()).hexdigest()
+        home = f"{organization.place}/{organization.database_name}"
+        digest = hashlib.sha256(organization.sealed_connection + home.encode()).hexdigest()
         async with self._lock:
             known = self._open.get(organization.name)
             if known is None or known[0] != digest:
@@ -261,6 +300,11 @@ def provisioning_work(rooms: Rooms, open_work: OpenWork) -> ProvisioningWork:
         control=rooms.control,
         organizations=rooms.organizations,
         databases=rooms.databases,
+        servers=rooms.servers,
+        moves=rooms.moves,
+        names=rooms.names,
+        zone=rooms.zone,
+        name_check_seconds=rooms.settings.dns.check_interval_seconds,
         sync_servers=rooms.sync_servers,
         intervals=Intervals(
             pull_seconds=schedule.pull_interval_seconds,

@@ -126,6 +126,25 @@ class TopologyInvalid(ConfigError):
     default_hint = "`satchel deploy check TOPOLOGY` names all that is wrong; docs/reference/topology.md has the keys."
 
 
+class CopyImpossible(ConfigError):
+    """The database cannot be copied."""
+
+    code = "E116"
+    default_hint = "Nothing was changed; the organization goes on where it is."
+
+
+class NameImpossible(ConfigError):
+    """The organization cannot have a name in DNS."""
+
+    code = "E118"
+
+
+class BackupUnusable(ConfigError):
+    """The backup cannot be made or restored here."""
+
+    code = "E119"
+
+
 class DeviceKeyWrong(ConfigError):
     """The device's key does not open its database."""
 
@@ -220,6 +239,12 @@ class TooManyEdits(RetryLater):
     default_hint = "Nothing is lost: the rest waits on the device."
 
 
+class NameServerBusy(RetryLater):
+    """The name server does not take the change now."""
+
+    code = "E207"
+
+
 class ServerUnreachable(RetryLater):
     """The sync endpoint does not answer."""
 
@@ -261,6 +286,13 @@ class PullOvertaken(StartOver):
     code = "E304"
 
 
+class JournalLost(StartOver):
+    """The journal that had this device's edits is no longer there."""
+
+    code = "E305"
+    default_hint = "The device hands over again what was not settled, in its order."
+
+
 # -- park this one, go on with the next ----------------------------------------------------------------------------
 
 
@@ -287,6 +319,13 @@ class RequestRefused(Refused):
     """The source refused the request."""
 
     code = "E404"
+
+
+class NameForeign(Refused):
+    """The name stands in DNS already, and Satchel did not make it."""
+
+    code = "E407"
+    default_hint = "Remove the name there if nobody needs it, or let the other scale unit give it up first."
 
 
 class SealBroken(Refused):
@@ -378,6 +417,13 @@ class ProtocolBroken(Broken):
 
     code = "E602"
     default_hint = "Nothing of it was applied. Update the device or the server to the same version."
+
+
+class BackupDamaged(Broken):
+    """The backup is not what was written."""
+
+    code = "E603"
+    default_hint = "Use another backup; what of this one was restored before is as it was written."
 
 
 class CopyDiverged(Broken):

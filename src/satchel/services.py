@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import signal
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,8 @@ from litestar import Litestar
 from satchel.assembly import Rooms, control_url, open_rooms
 from satchel.http.app import management_app, sync_app
 from satchel.http.auth import DeviceAuth, ManagementAuth
+from satchel.http.discovery import DiscoveryServing
+from satchel.http.draining import Draining
 from satchel.http.edits import EditsServing
 from satchel.http.management import ManagementServing
 from satchel.http.polls import Polls
@@ -36,9 +38,10 @@ from satchel.sync.heads import listen_for_heads, reread_heads
 from satchel.sync.images import Images
 from satchel.sync.known_devices import KnownDevices, keep_confirming
 from satchel.sync.served import ServedOrganizations
-from satchel.work.schedule import keep_looking_for_forgotten, keep_schedule, keep_taking_over
+from satchel.work.schedule import keep_dropping, keep_looking_for_forgotten, keep_names, keep_schedule, keep_taking_over
 
 REGISTER_SECONDS = 10.0
+DROP_SECONDS = 15.0
 DAY_SECONDS = 86_400
 STAGING_POOL_SIZE = 8
 log = structlog.get_logger()
@@ -47,10 +50,15 @@ log = structlog.get_logger()
 async def run_provisioning(settings: Settings) -> None:
     """The provisioning service: events, schedule, stalled work."""
     async with open_rooms(settings) as rooms:
+        tick = settings.schedule.tick_seconds
+        names = [keep_names(rooms.control, rooms.queue, tick_seconds=max(tick, 1.0))] if rooms.zone is not None else []
         await _until_stopped(
+            *names,
             rooms.queue.work(["provisioning"], name="provisioning", concurrency=2),
-            keep_schedule(rooms.control, rooms.queue, tick_seconds=settings.schedule.tick_seconds),
+            rooms.queue.work(["moves"], name="moves", concurrency=1),
+            keep_schedule(rooms.control, rooms.queue, tick_seconds=tick),
             keep_taking_over(rooms.queue),
+            keep_dropping(rooms.organizations, rooms.databases, every_seconds=DROP_SECONDS),
             keep_looking_for_forgotten(rooms.control, rooms.queue),
         )
 
@@ -74,19 +82,32 @@ async def run_sync(settings: Settings) -> None:
             rooms.organizations, lambda o: rooms.databases.open(o, pool_size=STAGING_POOL_SIZE)
         )
         stack.push_async_callback(served.close)
-        devices = KnownDevices(rooms.devices)
+        devices, draining = KnownDevices(rooms.devices), Draining()
         limit = settings.sync.max_request_bytes
         sync, management = settings.sync, settings.management
+        app = _sync_app(rooms, served, devices, certificate, sign_in, draining)
+        inner = _management_app(rooms, served, sign_in, draining, limit)
         servers = [
-            _server(_sync_app(rooms, served, devices, certificate, sign_in), sync.host, sync.port, certificate),
-            _server(_management_app(rooms, served, sign_in, limit), management.host, management.port, certificate),
+            _server(app, sync.host, sync.port, certificate),
+            _server(inner, management.host, management.port, certificate),
         ]
+        serving = [asyncio.ensure_future(server.serve()) for server in servers]
+
+        async def drain() -> None:
+            draining.begin()
+            served.heads.drain()
+            await asyncio.sleep(settings.sync.drain_notice_seconds)
+            for server in servers:
+                server.stop()  # type: ignore[no-untyped-call]
+            await asyncio.wait(serving, timeout=settings.sync.drain_seconds)
+
         await _until_stopped(
-            *(server.serve() for server in servers),
+            *serving,
             listen_for_heads(control_url(settings), served.heads, devices),
             keep_confirming(devices),
             reread_heads(served.heads, served.reread, settings.sync.head_reread_seconds),
             _stay_registered(rooms),
+            drain=drain,
         )
 
 
@@ -95,7 +116,9 @@ def server_certificate(settings: Settings) -> ServerCertificate:
     if settings.sync.tls_certificate_file:
         return ServerCertificate(Path(settings.sync.tls_certificate_file), Path(settings.sync.tls_key_file), None, None)
     public_host = urlsplit(settings.sync.public_url).hostname
-    names = [name for name in (public_host, settings.sync.host, settings.management.host) if name]
+    zone = settings.dns.zone.rstrip(".")
+    below = (zone, f"*.{zone}") if zone else ()
+    names = [name for name in (public_host, settings.sync.host, settings.management.host, *below) if name]
     return ensure_server_certificate(settings.tls_folder, names)
 
 
@@ -105,6 +128,7 @@ def _sync_app(
     devices: KnownDevices,
     certificate: ServerCertificate,
     sign_in: SignIn | None,
+    draining: Draining,
 ) -> Polls:
     settings, lease = rooms.settings.sync, rooms.settings.devices
     serving = SyncServing(
@@ -126,11 +150,12 @@ def _sync_app(
         notify=rooms.notify_head,
     )
     signing_in = SignInServing(sign_in=sign_in, devices=rooms.devices, served=served)
-    return sync_app(serving, edits, signing_in, rooms.control, settings.max_request_bytes)
+    discovery = DiscoveryServing(rooms.settings.dns.zone, rooms.settings.dns.endpoint_port)
+    return sync_app(serving, edits, signing_in, discovery, rooms.control, draining, settings.max_request_bytes)
 
 
 def _management_app(
-    rooms: Rooms, served: ServedOrganizations, sign_in: SignIn | None, max_request_bytes: int
+    rooms: Rooms, served: ServedOrganizations, sign_in: SignIn | None, draining: Draining, max_request_bytes: int
 ) -> Litestar:
     management = ManagementServing(
         auth=ManagementAuth(rooms.key.derive("service token"), lambda: datetime.now(UTC), sign_in),
@@ -138,7 +163,7 @@ def _management_app(
         organizations=rooms.organizations,
         events=rooms.events,
     )
-    return management_app(management, rooms.control, max_request_bytes)
+    return management_app(management, rooms.control, draining, max_request_bytes)
 
 
 def _server(app: Litestar | Polls, host: str, port: int, certificate: ServerCertificate) -> Server:
@@ -166,8 +191,10 @@ async def _stay_registered(rooms: Rooms) -> None:
         await rooms.sync_servers.leave(url)
 
 
-async def _until_stopped(*services: Coroutine[Any, Any, None] | Awaitable[None]) -> None:
-    """Run until SIGTERM or SIGINT, or until one of them fails."""
+async def _until_stopped(
+    *services: Coroutine[Any, Any, None] | Awaitable[None], drain: Callable[[], Awaitable[None]] | None = None
+) -> None:
+    """Run until SIGTERM or SIGINT, or until one of them fails. `drain` brings what is under way to its end."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -175,6 +202,8 @@ async def _until_stopped(*services: Coroutine[Any, Any, None] | Awaitable[None])
     tasks = [asyncio.ensure_future(service) for service in services]
     stopped = asyncio.ensure_future(stop.wait())
     done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
+    if drain is not None and stopped in done:
+        await drain()
     for task in (*tasks, stopped):
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

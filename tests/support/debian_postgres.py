@@ -8,6 +8,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import Self
@@ -20,26 +21,26 @@ START_SECONDS = 60.0
 
 
 class DebianPostgres:
-    """One server on one folder. Its administrator may make databases and roles but is no superuser."""
+    """One server; its log stands in `folder`. Its administrator may make databases and roles but is no superuser."""
 
     def __init__(self, folder: Path) -> None:
         """Nothing is made yet."""
         self.folder = folder
         self.port = free_port()
         self._password = secrets.token_hex(12)
-        self._socket = Path(f"/tmp/satchel-{secrets.token_hex(6)}")  # noqa: S108 - a socket's path is short
+        self._home = Path(tempfile.gettempdir()) / f"satchel-{secrets.token_hex(6)}"  # where another user may go
         self._user = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
         self._child: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """Of the administrator."""
-        return f"postgresql://satchel_admin:{self._password}@127.0.0.1:{self.port}/postgres"
+        return f"postgresql://administrator:{self._password}@127.0.0.1:{self.port}/postgres"
 
     @property
     def superuser_url(self) -> str:
         """For tests that look at everything."""
-        return f"postgresql://postgres@/postgres?host={self._socket}&port={self.port}"
+        return f"postgresql://postgres@/postgres?host={self._home}&port={self.port}"
 
     @property
     def pid(self) -> int | None:
@@ -51,27 +52,24 @@ class DebianPostgres:
         self.make()
         self.start()
         with psycopg.connect(self.superuser_url, autocommit=True) as connection:
-            connection.execute(f"create role satchel_admin login createdb createrole password '{self._password}'")
-            connection.execute("grant pg_signal_backend to satchel_admin")
+            connection.execute(f"create role administrator login createdb createrole password '{self._password}'")
+            connection.execute("grant pg_signal_backend to administrator")
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop, and leave nothing."""
         self.stop()
-        shutil.rmtree(self._socket, ignore_errors=True)
+        shutil.rmtree(self._home, ignore_errors=True)
 
     def make(self) -> None:
         """The server's files."""
-        for folder in (self.folder, self._socket):
-            folder.mkdir(parents=True, exist_ok=True)
-            if self._user is not None:
-                os.chown(folder, self._user.pw_uid, self._user.pw_gid)
-        for parent in self.folder.parents:
-            if parent.stat().st_uid == os.geteuid() and parent.name.startswith(("pytest-", "test_", "satchel")):
-                parent.chmod(0o755)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._home.mkdir(mode=0o700)
+        if self._user is not None:
+            os.chown(self._home, self._user.pw_uid, self._user.pw_gid)
         arguments = [
             "-D",
-            str(self.folder / "data"),
+            str(self._home / "data"),
             "-U",
             "postgres",
             "--auth-local=trust",
@@ -84,15 +82,15 @@ class DebianPostgres:
 
     def start(self) -> None:
         """Start, and wait until it answers; also after it was killed."""
-        options = ["-p", str(self.port), "-k", str(self._socket), "-c", "listen_addresses=127.0.0.1"]
+        options = ["-p", str(self.port), "-k", str(self._home), "-c", "listen_addresses=127.0.0.1"]
         options += ["-c", "max_connections=200", "-c", "log_min_messages=warning"]
-        log = self.folder.parent / f"{self.folder.name}.log"
+        log = self.folder / "postgres.log"
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self.pid is None:
                 with log.open("ab") as file:
                     self._child = subprocess.Popen(
-                        self._as_user([str(binaries() / "postgres"), "-D", str(self.folder / "data"), *options]),
+                        self._as_user([str(binaries() / "postgres"), "-D", str(self._home / "data"), *options]),
                         stdout=file, stderr=file, stdin=subprocess.DEVNULL, cwd="/", start_new_session=True,
                     )  # fmt: skip
             try:

@@ -187,7 +187,7 @@ def sandbox(folder: Path, rows: int, *more: str) -> Iterator[Sandbox]:
 class Satchel:
     """A running Satchel with embedded engines, and its command line."""
 
-    def __init__(self, folder: Path, settings: dict[str, str]) -> None:
+    def __init__(self, folder: Path, settings: dict[str, str], *, is_separate: bool = IS_SEPARATE) -> None:
         self.folder = folder
         self.sync_port, self.management_port = free_port(), free_port()
         self.environment = {
@@ -203,7 +203,7 @@ class Satchel:
             **settings,
         }
         self.process: Process | None = None
-        self.separate = SeparateServices(folder.parent, self.environment) if IS_SEPARATE else None
+        self.separate = SeparateServices(folder.parent, self.environment) if is_separate else None
 
     def start(self) -> dict[str, Any]:
         """Start all services and wait until devices can come."""
@@ -273,11 +273,11 @@ class Satchel:
 
 
 @contextmanager
-def satchel(folder: Path, **settings: str) -> Iterator[Satchel]:
+def satchel(folder: Path, *, is_separate: bool = IS_SEPARATE, **settings: str) -> Iterator[Satchel]:
     """A running Satchel in `folder`."""
-    running = Satchel(folder, settings)
-    running.start()
+    running = Satchel(folder, settings, is_separate=is_separate)
     try:
+        running.start()
         yield running
     finally:
         running.stop()

@@ -11,6 +11,7 @@ import click
 from satchel.administration import organizations as administration
 from satchel.assembly import Rooms
 from satchel.cli.options import json_option, settings_options
+from satchel.cli.org_move import move
 from satchel.cli.output import console, print_json, print_rows, progress
 from satchel.cli.rooms import run_with_rooms
 from satchel.errors import InputInvalid
@@ -84,13 +85,22 @@ def add(
 
 @command.command()
 @click.argument("name")
+@click.option("--server", help="Where its staging database is to live (`satchel server list`).  [default: least load]")
+@click.option("--anew", is_flag=True, help="With an empty database: its old one was lost, or is to be dropped.")
 @click.option("--wait", is_flag=True, help="Stay until the organization is active and every entity was pulled once.")
 @settings_options
-def provision(name: str, wait: bool, config: Path | None, data_folder: Path | None) -> None:
+def provision(
+    name: str, server: str | None, anew: bool, wait: bool, config: Path | None, data_folder: Path | None
+) -> None:
     """Make the organization's staging database and start pulling."""
 
     async def act(rooms: Rooms) -> None:
-        await rooms.events.submit("provision", name)
+        if anew:
+            await rooms.events.begin_anew(name, rooms.servers.require(server) if server else None)
+        elif server is not None:
+            await rooms.servers.choose(await rooms.organizations.get(name), server)
+        if not anew:
+            await rooms.events.submit("provision", name)
         if not wait:
             console.print(f"Queued. `satchel org show {name}` shows how it goes.")
             return
@@ -120,6 +130,9 @@ def deprovision(name: str, yes: bool, wait: bool, config: Path | None, data_fold
     run_with_rooms(config, data_folder, act)
 
 
+command.add_command(move)
+
+
 @command.command("list")
 @settings_options
 @json_option
@@ -128,7 +141,14 @@ def list_organizations(config: Path | None, data_folder: Path | None, as_json: b
 
     async def act(rooms: Rooms) -> list[dict[str, object]]:
         return [
-            {"name": o.name, "state": o.state, "kind": o.source_kind, "source": o.source_url, "problem": o.problem}
+            {
+                "name": o.name,
+                "state": o.state,
+                "server": o.server,
+                "kind": o.source_kind,
+                "source": o.source_url,
+                "problem": o.problem,
+            }
             for o in await rooms.organizations.all()
         ]
 

@@ -60,6 +60,8 @@ class Database:
                 yield connection
         except (PoolTimeout, psycopg.OperationalError, psycopg.errors.AdminShutdown) as error:
             raise StoreBusy(f"The database does not answer: {_reason(error)}") from error
+        except psycopg.errors.ReadOnlySqlTransaction as error:
+            raise StoreBusy("The organization's database is moving to another server.") from error
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:

@@ -33,9 +33,10 @@ async def ensure_role(server_url: str, name: str, password: str) -> None:
     """Create the login role, or set its password if it stands."""
     async with await _connect(server_url) as connection:
         row = await (await connection.execute("select 1 from pg_roles where rolname = %s", [name])).fetchone()
-        verb = sql.SQL("alter" if row else "create")
-        statement = sql.SQL("{} role {} login nosuperuser nocreatedb nocreaterole password {}")
-        await connection.execute(statement.format(verb, sql.Identifier(name), sql.Literal(password)))
+        # Who may make roles may not name `superuser` for one that stands, not even to say that it is none.
+        begin = sql.SQL("alter role {} login" if row else "create role {} login nosuperuser nocreatedb nocreaterole")
+        statement = sql.SQL("{} password {}").format(begin.format(sql.Identifier(name)), sql.Literal(password))
+        await connection.execute(statement)
         # A creator that is no superuser must be a member of the role to make it a database's owner.
         if not row:
             await connection.execute(sql.SQL("grant {} to current_user").format(sql.Identifier(name)))
@@ -58,6 +59,12 @@ async def database_names(server_url: str, prefix: str) -> list[str]:
     async with await _connect(server_url) as connection:
         cursor = await connection.execute("select datname from pg_database where starts_with(datname, %s)", [prefix])
         return [str(row[0]) for row in await cursor.fetchall()]
+
+
+async def server_version(server_url: str) -> str:
+    """The server's version, such as 15.18. Errors: StoreBusy, DatabaseUnusable."""
+    async with await _connect(server_url) as connection:
+        return str(connection.info.parameter_status("server_version") or "")
 
 
 async def _create(connection: psycopg.AsyncConnection[tuple[object, ...]], name: str, owner: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import socket
 import ssl
@@ -13,6 +14,7 @@ import httpx
 import msgspec
 
 from satchel import errors
+from satchel.device.discovery import discovered
 from satchel.device.store import Enrolment
 from satchel.errors import (
     EnrolmentRefused,
@@ -27,6 +29,7 @@ from satchel.errors import (
 from satchel.protocol.enrolment import EnrolmentLink, SignInPlace
 from satchel.protocol.images import IMAGE_MEDIA_TYPE
 from satchel.protocol.messages import (
+    JOURNAL_HEADER,
     PROBLEM_MEDIA_TYPE,
     EditsAnswer,
     EditsRequest,
@@ -55,8 +58,7 @@ def enroll(link: EnrolmentLink, device_name: str) -> Enrolment:
     body = msgspec.json.encode(EnrollRequest(link.code, device_name))
     try:
         ca_pem = fetch_authority(link) if link.ca_fingerprint else None
-        with _client(link.server_url, ca_pem) as client, _readable_failures(link.server_url, untrusted=NotEntitled):
-            answer = client.post(f"/v1/orgs/{link.organization}/enroll", content=body)
+        link, answer = _enroll(link, ca_pem, body)
     except ServerUnreachable as error:
         error.hint = "Check the network and the address in the link, then enroll again with the same link."
         raise
@@ -95,6 +97,18 @@ def _small(answer: httpx.Response, kind: type[T]) -> T:
         return msgspec.json.decode(answer.content, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ProtocolBroken("The server's answer to a sign-in cannot be read.") from error
+
+
+def _enroll(link: EnrolmentLink, ca_pem: str | None, body: bytes) -> tuple[EnrolmentLink, httpx.Response]:
+    """At the organization's own address, where the link's server tells one that can be reached from here."""
+    with _client(link.server_url, ca_pem) as client, _readable_failures(link.server_url, untrusted=NotEntitled):
+        own = discovered(client, link.server_url, link.organization)
+    path = f"/v1/orgs/{link.organization}/enroll"
+    if own != link.server_url:
+        with _client(own, ca_pem) as client, contextlib.suppress(httpx.ConnectError, httpx.ConnectTimeout):
+            return msgspec.structs.replace(link, server_url=own), client.post(path, content=body)
+    with _client(link.server_url, ca_pem) as client, _readable_failures(link.server_url, untrusted=NotEntitled):
+        return link, client.post(path, content=body)
 
 
 def fetch_authority(link: EnrolmentLink | SignInPlace) -> str:
@@ -154,7 +168,9 @@ class Endpoint:
         Errors: as `error_of`, ServerUnreachable.
         """
         with _readable_failures(self._server_url):
-            answer = self._client.post(f"/v1/orgs/{self._organization}/edits", content=msgspec.json.encode(request))
+            body = msgspec.json.encode(msgspec.structs.replace(request, journal=None))
+            headers = {JOURNAL_HEADER: request.journal} if request.journal else {}
+            answer = self._client.post(f"/v1/orgs/{self._organization}/edits", content=body, headers=headers)
         if answer.status_code != httpx.codes.OK:
             raise error_of(answer.status_code, answer.content)
         try:

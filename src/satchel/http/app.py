@@ -12,6 +12,8 @@ from litestar.types import ControllerRouterHandler, ExceptionHandlersMap
 
 from satchel.database.pool import Database
 from satchel.errors import SatchelError
+from satchel.http.discovery import DiscoveryController, DiscoveryServing
+from satchel.http.draining import Draining
 from satchel.http.edits import EditsController, EditsServing
 from satchel.http.health import HealthController
 from satchel.http.management import ManagementController, ManagementServing
@@ -28,17 +30,32 @@ _HANDLERS: ExceptionHandlersMap = {
 
 
 def sync_app(
-    serving: SyncServing, edits: EditsServing, signing_in: SignInServing, control: Database, max_request_bytes: int
+    serving: SyncServing,
+    edits: EditsServing,
+    signing_in: SignInServing,
+    discovery: DiscoveryServing,
+    control: Database,
+    draining: Draining,
+    max_request_bytes: int,
 ) -> Polls:
     """The sync endpoint."""
-    values = {"serving": serving, "edits": edits, "signing_in": signing_in, "control": control}
-    handlers: list[ControllerRouterHandler] = [SyncController, EditsController, SignInController, HealthController]
-    return Polls(serving, max_request_bytes, others=_app(handlers, values, max_request_bytes))
+    values = {"serving": serving, "edits": edits, "signing_in": signing_in, "discovery": discovery}
+    handlers: list[ControllerRouterHandler] = [
+        SyncController,
+        EditsController,
+        SignInController,
+        DiscoveryController,
+        HealthController,
+    ]
+    others = _app(handlers, {**values, "control": control, "draining": draining}, max_request_bytes)
+    return Polls(serving, max_request_bytes, others=others)
 
 
-def management_app(management: ManagementServing, control: Database, max_request_bytes: int) -> Litestar:
+def management_app(
+    management: ManagementServing, control: Database, draining: Draining, max_request_bytes: int
+) -> Litestar:
     """The management endpoint."""
-    values = {"management": management, "control": control}
+    values = {"management": management, "control": control, "draining": draining}
     return _app([ManagementController, HealthController], values, max_request_bytes)
 
 

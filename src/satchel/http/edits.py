@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable
 
 import msgspec
 import structlog
 from litestar import Controller, Request, post
 
-from satchel.errors import RequestInvalid, SatchelError
+from satchel.errors import JournalLost, RequestInvalid, SatchelError
 from satchel.http.auth import DeviceAuth
 from satchel.journal.receive import receive
-from satchel.protocol.messages import MAX_EDITS_REQUEST_BYTES, EditsAnswer, EditsRequest
+from satchel.protocol.messages import JOURNAL_HEADER, MAX_EDITS_REQUEST_BYTES, EditsAnswer, EditsRequest
 from satchel.staging.head import Head, read_head, read_scope
 from satchel.sync.served import ServedOrganizations
 
@@ -44,6 +45,9 @@ class EditsController(Controller):
         served = await edits.served.get(organization)
         data = _decoded(await request.body())
         async with served.staging.connection() as connection:
+            journal = _journal_name((await read_head(connection)).epoch)
+            if request.headers.get(JOURNAL_HEADER, journal) != journal:
+                raise JournalLost  # later edits must not overtake those that went with it
             model = (await read_scope(connection)).client_model
         received = await receive(
             served.staging,
@@ -61,7 +65,12 @@ class EditsController(Controller):
                 await edits.begin_playback(organization)
         except SatchelError as error:  # they are durable; the recurring work finds them
             log.warning("playback begins later", organization=organization, reason=error.code)
-        return EditsAnswer(received.receipts)
+        return EditsAnswer(received.receipts, journal)
+
+
+def _journal_name(epoch: str) -> str:
+    """The journal lives and dies with the staging database."""
+    return hashlib.sha256(f"journal/{epoch}".encode()).hexdigest()[:16]
 
 
 def _decoded(body: bytes) -> EditsRequest:

@@ -6,6 +6,7 @@ from litestar import Controller, Response, get
 
 from satchel.database.pool import Database
 from satchel.errors import SatchelError
+from satchel.http.draining import Draining
 
 
 class HealthController(Controller):
@@ -19,8 +20,10 @@ class HealthController(Controller):
         return {"status": "live"}
 
     @get("/ready")
-    async def ready(self, control: Database) -> Response[dict[str, str]]:
-        """The control database answers."""
+    async def ready(self, control: Database, draining: Draining) -> Response[dict[str, str]]:
+        """The control database answers, and this server is not about to end."""
+        if draining.has_begun:
+            return Response({"status": "not ready", "reason": "draining"}, status_code=503)
         try:
             await control.fetch("select 1")
         except SatchelError as error:

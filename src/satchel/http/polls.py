@@ -29,6 +29,7 @@ from satchel.sync.images import Images, SealedFrame
 from satchel.sync.shared import SharedChanges, SharedLines, news
 
 Message = dict[str, Any]
+DRAINING_WAIT_SECONDS = 0.3
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[..., Awaitable[None]]
@@ -117,6 +118,9 @@ class Polls:
             if since is not None:
                 return since
             remaining = deadline - loop.time()
+            if heads.is_draining:  # who comes back at once finds another server soon
+                await asyncio.sleep(min(max(remaining, 0.0), DRAINING_WAIT_SECONDS))
+                return None
             if remaining <= 0 or not await standing.wait(state, device.id, remaining):
                 return None
             await self._serving.auth.device(authorization, device.organization)

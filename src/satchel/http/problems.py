@@ -17,6 +17,7 @@ from satchel.errors import (
     RequestInvalid,
     RetryLater,
     SatchelError,
+    StartOver,
     TokenInvalid,
 )
 from satchel.protocol.messages import PROBLEM_MEDIA_TYPE, Problem
@@ -38,6 +39,8 @@ def status_of(error: SatchelError) -> int:
             return 404
         case RetryLater():
             return 503
+        case StartOver():
+            return 409
         case Refused() | ConfigError():
             return 400
     return 500

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from satchel.errors import StoreBusy
 from satchel.jobs.provision import ProvisioningWork
 from satchel.provisioning.organizations import Organization
 from satchel.provisioning.schedule import clear_schedule
@@ -9,6 +10,9 @@ from satchel.provisioning.schedule import clear_schedule
 
 async def deprovision(work: ProvisioningWork, organization: Organization) -> None:
     """Drop schedule, waiting work items, staging database, objects, devices and registration. Again is harmless."""
+    under_way = await work.moves.find(organization)
+    if under_way is not None:  # which sees that the organization goes, and leaves one database only
+        raise StoreBusy("It moves to another server; that is undone first.", wait_seconds=1.0)
     async with work.control.transaction() as connection:
         await clear_schedule(connection, organization)
         await work.drop_queue(connection, organization)

@@ -14,10 +14,14 @@ from satchel.jobs.seal_snapshot import Sealing
 from satchel.model.metadata import Entity
 from satchel.model.scope import Scope
 from satchel.model.work import WorkItem, WorkName
+from satchel.naming.updates import Zone
 from satchel.provisioning.databases import StagingDatabases, new_epoch
 from satchel.provisioning.endpoints import SyncServers
+from satchel.provisioning.moves import Moves
+from satchel.provisioning.names import Names
 from satchel.provisioning.organizations import Organization, Organizations, set_state
 from satchel.provisioning.schedule import RecurringWork, set_schedule
+from satchel.provisioning.servers import Servers
 from satchel.staging.head import make_head, read_scope
 
 PLAYBACK_SECONDS = 5.0
@@ -44,6 +48,12 @@ class ProvisioningWork(msgspec.Struct, frozen=True):
     control: Database
     organizations: Organizations
     databases: StagingDatabases
+    servers: Servers
+    moves: Moves
+    names: Names
+    zone: Zone | None
+    """None: Satchel keeps no names."""
+    name_check_seconds: float
     sync_servers: SyncServers
     intervals: Intervals
     defer: Defer
@@ -64,6 +74,7 @@ async def provision(work: ProvisioningWork, organization: Organization) -> None:
     """
     if organization.state == "active":
         return
+    organization = await work.servers.place(organization)
     done = await work.organizations.steps_done(organization)
     steps: Sequence[tuple[str, Callable[[ProvisioningWork, Organization], Awaitable[None]]]] = (
         ("make the staging database", _make_database),

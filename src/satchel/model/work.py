@@ -12,6 +12,8 @@ class WorkName(StrEnum):
 
     PROVISION = "provision"
     DEPROVISION = "deprovision"
+    MOVE = "move"
+    NAME = "name"
     REFRESH_MODEL = "refresh_model"
     PULL = "pull"
     MOVE_WINDOWS = "move_windows"
@@ -29,7 +31,7 @@ class WorkItem(msgspec.Struct, frozen=True):
     @property
     def lock(self) -> str:
         """Work items with the same lock run one after another."""
-        if self.name in {WorkName.PLAYBACK, WorkName.SEAL_SNAPSHOTS}:
+        if self.name in {WorkName.PLAYBACK, WorkName.SEAL_SNAPSHOTS, WorkName.MOVE, WorkName.NAME}:
             return f"{self.organization}/{self.name}"  # they wait for nothing else
         return f"{self.organization}/{self.entity or 'organization'}"
 

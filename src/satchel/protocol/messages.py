@@ -100,17 +100,25 @@ class Line(msgspec.Struct, omit_defaults=True):
     end: End | None = None
 
 
-class EditsRequest(msgspec.Struct, forbid_unknown_fields=True):
+JOURNAL_HEADER = "Satchel-Journal"
+"""The journal that the device handed its edits to before. A header: servers that do not know it yet pass over it."""
+
+
+class EditsRequest(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """Body of `POST /v1/orgs/{org}/edits`: the next edit sets of this device, in order. Sending again is harmless."""
 
     sets: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MAX_SETS_IN_A_REQUEST)]
     """Each an `EditSet`: one that is not usable is refused by itself."""
+    journal: str | None = None
+    """On the device only; it travels as `JOURNAL_HEADER`."""
 
 
 class EditsAnswer(msgspec.Struct):
     """Answer to an `EditsRequest`, in its order."""
 
     sets: list[Receipt]
+    journal: str | None = None
+    """Names the journal that has them now: where it is lost, another one takes its place."""
 
 
 class EnrollRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -118,6 +126,12 @@ class EnrollRequest(msgspec.Struct, forbid_unknown_fields=True):
 
     code: str
     device_name: str = ""
+
+
+class Discovered(msgspec.Struct):
+    """Answer to a discovery: where an organization's devices sync, if there is one of that name."""
+
+    sync_url: str
 
 
 class EnrollAnswer(msgspec.Struct):

@@ -1,44 +1,88 @@
-"""Each organization's staging database and the role that owns it - and nothing else on the server."""
+"""Each organization's staging database and the role that owns it - and nothing else on its server."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import secrets
+from collections.abc import Mapping
 
 from satchel.database.migrate import migrate
 from satchel.database.pool import Database
-from satchel.database.server import drop_database, drop_role, ensure_database, ensure_role, url_of
+from satchel.database.server import database_names, drop_database, drop_role, ensure_database, ensure_role, url_of
+from satchel.errors import StoreBusy
 from satchel.provisioning.organizations import Organization
 
 
 class StagingDatabases:
-    """Makes, opens and drops staging databases on one server."""
+    """Makes, opens and drops staging databases, each on the server where its organization lives."""
 
-    def __init__(self, server_url: str, password_key: bytes, *, statement_timeout_seconds: float) -> None:
+    def __init__(
+        self, url_by_server: Mapping[str, str], password_key: bytes, *, statement_timeout_seconds: float
+    ) -> None:
         """`password_key` is the key from which each role's password is derived: nothing to store, nothing to leak."""
-        self._server_url = server_url
+        self._url_by_server = dict(url_by_server)
         self._key = password_key
         self._statement_timeout_seconds = statement_timeout_seconds
 
     async def make(self, organization: Organization) -> None:
         """Make role and database and bring the schema to this version; again is harmless."""
-        name = organization.database_name
-        await ensure_role(self._server_url, name, self._password(name))
-        await ensure_database(self._server_url, name, owner=name)
+        await self.make_empty(organization.database_name, organization.place)
         async with self.open(organization, pool_size=1) as database:
             await migrate(database, "staging")
 
-    async def drop(self, organization: Organization) -> None:
-        """Drop database and role; again is harmless."""
-        await drop_database(self._server_url, organization.database_name)
-        await drop_role(self._server_url, organization.database_name)
+    async def make_empty(self, name: str, server: str) -> None:
+        """Make role and database on a server, with nothing in it; again is harmless."""
+        url = self.server_url(server)
+        await ensure_role(url, name, self._password(name))
+        await ensure_database(url, name, owner=name)
+
+    async def drop(self, organization: Organization, server: str | None = None) -> None:
+        """Drop database and role, where the organization lives or on another server; again is harmless."""
+        await self.drop_named(server or organization.place, organization.database_name)
+
+    async def drop_named(self, server: str, database_name: str) -> None:
+        """Drop a staging database and its role; again is harmless."""
+        url = self.server_url(server)
+        await drop_database(url, database_name)
+        await drop_role(url, database_name)
+
+    async def drop_copy(self, organization: Organization, server: str, move: str) -> None:
+        """Drop what a move copied there; what is no copy of this move is kept. Errors: StoreBusy."""
+        if await self.is_there(organization, server):
+            async with Database(self.url(organization.database_name, server), pool_size=1) as database:
+                is_begun = (await database.fetch("select to_regclass('satchel_copy.copy') is not null"))[0][0]
+                if is_begun:
+                    is_ours = [(move,)] == await database.fetch("select move from satchel_copy.copy")
+                else:
+                    is_ours = not (await database.fetch("select to_regclass('satchel.version') is not null"))[0][0]
+            if not is_ours:
+                raise StoreBusy("A database of this name is there, and it is no copy of this move; it is kept.")
+        await self.drop(organization, server)
+
+    async def is_there(self, organization: Organization, server: str) -> bool:
+        """The server has a database of the organization."""
+        name = organization.database_name
+        return name in await database_names(self.server_url(server), name)
 
     def open(self, organization: Organization, *, pool_size: int) -> Database:
-        """The organization's database, as its own role. Enter the result to connect."""
-        name = organization.database_name
-        url = url_of(self._server_url, database=name, user=name, password=self._password(name))
-        return Database(url, pool_size=pool_size, statement_timeout_seconds=self._statement_timeout_seconds)
+        """The organization's database, as its own role. Enter the result to connect. Errors: StoreBusy."""
+        return Database(
+            self.url(organization.database_name, organization.place),
+            pool_size=pool_size,
+            statement_timeout_seconds=self._statement_timeout_seconds,
+        )
+
+    def url(self, name: str, server: str) -> str:
+        """A staging database on a server, as its own role."""
+        return url_of(self.server_url(server), database=name, user=name, password=self._password(name))
+
+    def server_url(self, server: str) -> str:
+        """The server of that name. Errors: StoreBusy where this process's settings do not name it (yet)."""
+        url = self._url_by_server.get(server)
+        if url is None:
+            raise StoreBusy(f"The settings name no server {server!r}.", hint="Add it to [staging.servers].")
+        return url
 
     def _password(self, role: str) -> str:
         return hmac.new(self._key, role.encode(), hashlib.sha256).hexdigest()

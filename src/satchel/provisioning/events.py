@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from satchel.database.pool import Connection, Database
 from satchel.model.work import WorkItem, WorkName
-from satchel.provisioning.organizations import Organizations, set_state
+from satchel.provisioning.organizations import Organizations, begin_anew, set_state
 
 
 class OrganizationEvents:
@@ -30,6 +30,14 @@ class OrganizationEvents:
             if organization.state != state:
                 await set_state(connection, organization, state)
             await self._defer(connection, WorkItem(WorkName(event), name))
+
+    async def begin_anew(self, name: str, server: str | None) -> None:
+        """Provision an active organization once more, with an empty database: its data is read again, its devices keep
+        what they hold and their edits. Errors: OrganizationUnknown, InputInvalid."""
+        organization = await self._organizations.get(name)
+        async with self._control.transaction() as connection:
+            await begin_anew(connection, organization, server)
+            await self._defer(connection, WorkItem(WorkName.PROVISION, name))
 
     async def request(self, name: str, work: WorkName, entity: str = "") -> None:
         """Ask for a recurring work item now. Errors: OrganizationUnknown."""

@@ -13,6 +13,8 @@ from satchel.database.queries import load_queries
 from satchel.errors import InputInvalid, OrganizationExists, OrganizationUnknown
 
 _SQL = load_queries(__file__)
+DEFAULT_SERVER = "default"
+"""The staging server that needs no name in the settings."""
 _NAME = re.compile(r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$")
 
 
@@ -31,6 +33,15 @@ class Organization(msgspec.Struct, frozen=True):
     database_name: str
     problem: str | None
     created_at: datetime
+    server: str | None = None
+    """Where its staging database lives; None: it was not placed yet."""
+    is_refilling: bool = False
+    """Its staging database was lost or restored: devices and edits wait until every entity was read once."""
+
+    @property
+    def place(self) -> str:
+        """The server of its staging database."""
+        return self.server or DEFAULT_SERVER
 
     @property
     def is_served(self) -> bool:
@@ -75,7 +86,7 @@ class Organizations:
             "connection": new.sealed_connection,
             "profile_name": new.profile_name,
             "profile": new.profile,
-            "database_name": f"satchel_{new.name.replace('-', '_')}_{secrets.token_hex(4)}",
+            "database_name": new_database_name(new.name),
         }
         if not await self._control.fetch(_SQL["add"], parameters):
             raise OrganizationExists(
@@ -109,6 +120,18 @@ class Organizations:
         """Remove the registration with its devices, codes, steps and recurring work."""
         await self._control.fetch(_SQL["remove"], {"id": organization.id})
 
+    async def refilled(self, organization: Organization) -> None:
+        """Every entity was read: devices are served again."""
+        await self._control.fetch(_SQL["refilled"], {"id": organization.id})
+
+    async def leftovers(self) -> list[tuple[str, str]]:
+        """Databases (server, name) that no organization uses any more."""
+        return [(str(row[0]), str(row[1])) for row in await self._control.fetch(_SQL["leftovers"])]
+
+    async def leftover_dropped(self, server: str, database_name: str) -> None:
+        """It is gone."""
+        await self._control.fetch(_SQL["leftover_dropped"], {"server": server, "database_name": database_name})
+
     async def steps_done(self, organization: Organization) -> set[str]:
         """Steps of the event under way that are done."""
         return {row[0] for row in await self._control.fetch(_SQL["steps"], {"id": organization.id})}
@@ -116,6 +139,24 @@ class Organizations:
     async def step_done(self, organization: Organization, step: str) -> None:
         """Record a step: a crashed run resumes behind it."""
         await self._control.fetch(_SQL["step_done"], {"id": organization.id, "step": step})
+
+
+def new_database_name(organization: str) -> str:
+    """A name that no staging database ever had, also the name of its role."""
+    return f"satchel_{organization.replace('-', '_')}_{secrets.token_hex(4)}"
+
+
+async def begin_anew(connection: Connection, organization: Organization, server: str | None) -> None:
+    """Provision once more, with an empty database; part of the caller's transaction. Errors: InputInvalid."""
+    parameters = {"id": organization.id, "database_name": new_database_name(organization.name), "server": server}
+    await connection.execute(_SQL["leave_behind"], parameters)
+    row = await (await connection.execute(_SQL["begin_anew"], parameters)).fetchone()
+    if row is None:
+        raise InputInvalid(
+            f"{organization.name} is {organization.state}, or moves to another server just now.",
+            hint="Only an active organization is provisioned anew.",
+        )
+    await connection.execute(_SQL["forget_steps"], {"id": organization.id})
 
 
 async def set_state(connection: Connection, organization: Organization, state: str) -> None:

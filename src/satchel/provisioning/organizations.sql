@@ -16,13 +16,13 @@ select id from added
 -- get --
 select id, name, state, source_kind, source_url, connection,
     array(select p.text from satchel.profile p where p.organization = o.id and p.is_published order by p.name),
-    database_name, problem, created_at
+    database_name, problem, created_at, server, is_refilling
 from satchel.organization o where name = %(name)s
 
 -- list --
 select id, name, state, source_kind, source_url, connection,
     array(select p.text from satchel.profile p where p.organization = o.id and p.is_published order by p.name),
-    database_name, problem, created_at
+    database_name, problem, created_at, server, is_refilling
 from satchel.organization o order by name
 
 -- set_state --
@@ -42,3 +42,24 @@ insert into satchel.step (organization, name) values (%(id)s, %(step)s) on confl
 
 -- forget_steps --
 delete from satchel.step where organization = %(id)s
+
+-- leave_behind --
+-- Its database is dropped later, when its server answers.
+insert into satchel.leftover_database (server, database_name)
+select coalesce(server, 'default'), database_name from satchel.organization where id = %(id)s on conflict do nothing
+
+-- begin_anew --
+-- Another database from now on.
+update satchel.organization o set state = 'provisioning', problem = null, is_refilling = true,
+    database_name = %(database_name)s, server = coalesce(%(server)s, o.server)
+where o.id = %(id)s and o.state in ('active', 'broken') and not exists (select from satchel.move m where m.organization = o.id)
+returning o.id
+
+-- refilled --
+update satchel.organization set is_refilling = false where id = %(id)s
+
+-- leftovers --
+select server, database_name from satchel.leftover_database order by 1, 2
+
+-- leftover_dropped --
+delete from satchel.leftover_database where server = %(server)s and database_name = %(database_name)s

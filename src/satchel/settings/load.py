@@ -90,6 +90,7 @@ def _refuse_unknown(tree: Tree) -> None:
 
 
 def _convert(tree: Tree) -> Settings:
+    _parse_tables(tree)
     try:
         # Environment and flags are text: `strict=False` turns "8443" into a number and refuses what is none.
         return msgspec.convert(tree, Settings, strict=False)
@@ -99,6 +100,20 @@ def _convert(tree: Tree) -> Settings:
         raise SettingInvalid(
             f"{_written(name)}: {problem.lower()}.", hint="docs/reference/settings.md shows its range."
         ) from error
+
+
+def _parse_tables(tree: Tree) -> None:
+    """A table is JSON where it stands in an environment variable. Errors: SettingInvalid."""
+    for section in msgspec.structs.fields(Settings):
+        for key in msgspec.structs.fields(section.type):
+            text = tree.get(section.name, {}).get(key.name)
+            if isinstance(text, str) and key.default_factory in {dict, list}:
+                try:
+                    tree[section.name][key.name] = msgspec.json.decode(text or "{}")
+                except msgspec.DecodeError as error:
+                    raise SettingInvalid(
+                        f"{_written(f'{section.name}.{key.name}')} is not JSON.", hint='Such as {"name": "value"}.'
+                    ) from error
 
 
 def _written(name: str) -> str:

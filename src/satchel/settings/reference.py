@@ -31,13 +31,15 @@ def _section(name: str, section: type[Section]) -> str:
     for field in msgspec.structs.fields(section):
         kind, *notes = typing.get_args(hints[field.name])
         meta = next(note for note in notes if isinstance(note, Meta))
-        default = f"`{field.default}`" if field.default != "" else "(empty)"
+        default = f"`{field.default}`" if field.default not in {"", msgspec.NODEFAULT} else "(empty)"
         lines.append(f"| `{field.name}` | {default} | {_range(kind, meta)} | {meta.description} |")
     return "\n".join([*lines, ""])
 
 
 def _range(kind: object, meta: Meta) -> str:
     choices = typing.get_args(kind)
+    if typing.get_origin(kind) in {dict, list}:
+        return "a table (in a variable: JSON)" if typing.get_origin(kind) is dict else "a list (in a variable: JSON)"
     if choices:
         return ", ".join(f"`{choice}`" for choice in choices)
     low = f"{meta.ge}" if meta.ge is not None else f"more than {meta.gt}" if meta.gt is not None else ""

@@ -38,6 +38,14 @@ class Staging(Section, frozen=True, kw_only=True):
         str,
         Meta(description="Connection string of a role that may create databases and roles; empty: the control server."),
     ] = ""
+    servers: Annotated[
+        dict[str, str],
+        Meta(description="More servers: a connection string for each name. New organizations are placed on these."),
+    ] = {}
+    weights: Annotated[
+        dict[str, float],
+        Meta(description="For a server's name its share of new organizations; not named: 1; 0: takes none."),
+    ] = {}
 
 
 class Sync(Section, frozen=True, kw_only=True):
@@ -67,6 +75,12 @@ class Sync(Section, frozen=True, kw_only=True):
         int, Meta(ge=100, le=10**7, description="Edit sets of one device that may wait to be played back.")
     ] = 100_000
     max_request_bytes: Annotated[int, Meta(ge=1024, le=2**30, description="Largest request body.")] = 1048576
+    drain_notice_seconds: Annotated[
+        float, Meta(ge=0, le=600, description="Asked to end, how long it serves on while readiness says no.")
+    ] = 0.0
+    drain_seconds: Annotated[
+        float, Meta(ge=0, le=3600, description="Then, how long it lets downloads under way come to their end.")
+    ] = 10.0
 
 
 class Management(Section, frozen=True, kw_only=True):
@@ -139,6 +153,40 @@ class Schedule(Section, frozen=True, kw_only=True):
         float, Meta(ge=0.1, le=2592000, description="The same, where keys are the only way to find deletions.")
     ] = 300.0
     tick_seconds: Annotated[float, Meta(ge=0.05, le=60, description="How often the schedule is looked at.")] = 1.0
+
+
+class ScaleUnit(Section, frozen=True, kw_only=True):
+    """This deployment, among others that serve other organizations."""
+
+    name: Annotated[
+        str, Meta(pattern="^[a-z0-9-]{1,40}$", description="Its name; it stands in DNS beside each name it made.")
+    ] = "main"
+
+
+class Dns(Section, frozen=True, kw_only=True):
+    """Names of organizations: NAME.ZONE leads a device to its scale unit."""
+
+    zone: Annotated[str, Meta(max_length=200, description="The zone; empty: Satchel keeps no names.")] = ""
+    server: Annotated[
+        str, Meta(description="Primary name server that takes updates (RFC 2136); empty: names are only exported.")
+    ] = ""
+    port: Annotated[int, Meta(ge=1, le=65535, description="Its port (TCP).")] = 53
+    key_name: Annotated[str, Meta(description="Name of the key (TSIG) that may change the zone.")] = ""
+    key_algorithm: Annotated[
+        Literal["hmac-sha256", "hmac-sha384", "hmac-sha512"], Meta(description="Its algorithm.")
+    ] = "hmac-sha256"
+    key_secret_file: Annotated[str, Meta(description="File with its secret, base64.")] = ""
+    target: Annotated[str, Meta(description="Host name of this scale unit: names become a CNAME to it.")] = ""
+    addresses: Annotated[
+        list[str], Meta(description="Addresses of this scale unit, where it has no host name: A and AAAA.")
+    ] = []
+    ttl_seconds: Annotated[int, Meta(ge=1, le=86400, description="How long others may remember a name.")] = 60
+    check_interval_seconds: Annotated[
+        float, Meta(ge=0.1, le=604800, description="How often each name is compared with what stands in DNS.")
+    ] = 600.0
+    endpoint_port: Annotated[
+        int, Meta(ge=1, le=65535, description="Port of the sync endpoint under an organization's name.")
+    ] = 443
 
 
 class Storage(Section, frozen=True, kw_only=True):
@@ -253,6 +301,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     source: SourceSettings = SourceSettings()
     snapshots: Snapshots = Snapshots()
     schedule: Schedule = Schedule()
+    scale_unit: ScaleUnit = ScaleUnit()
+    dns: Dns = Dns()
     storage: Storage = Storage()
     secrets: Secrets = Secrets()
     log: Log = Log()

@@ -38,6 +38,11 @@ def open_storage(settings: Settings) -> ObjectStore:
     return LocalStore(settings.objects_folder)
 
 
+def store_of(storage: Storage) -> ObjectStore:
+    """The store at `storage.url`; nothing is connected yet. Errors: SettingInvalid."""
+    return _by_url(storage)
+
+
 def _by_url(storage: Storage) -> ObjectStore:
     scheme = urlsplit(storage.url).scheme
     try:

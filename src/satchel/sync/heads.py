@@ -34,6 +34,7 @@ class Heads:
     def __init__(self) -> None:
         """Know nothing yet."""
         self._standings: dict[str, Standing] = {}
+        self.is_draining = False
 
     def get(self, organization: str) -> Head | None:
         """The head, if it was ever read."""
@@ -67,6 +68,11 @@ class Heads:
         standing = self._standings.pop(organization, None)
         if standing is not None:
             standing.wake_all()
+
+    def drain(self) -> None:
+        """Answer everybody who waits: this server is about to end."""
+        self.is_draining = True
+        self.wake_device(None)
 
 
 async def listen_for_heads(control_url: str, heads: Heads, devices: KnownDevices) -> None:

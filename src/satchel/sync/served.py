@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from satchel.database.pool import Database
-from satchel.errors import OrganizationUnknown, SatchelError
+from satchel.errors import OrganizationUnknown, SatchelError, StoreBusy
 from satchel.provisioning.organizations import Organization, Organizations
 from satchel.staging.head import Head, read_head
 from satchel.staging.users import Users
@@ -59,8 +59,11 @@ class ServedOrganizations:
                 raise OrganizationUnknown(
                     f"No organization {name!r} is served here.", hint="Check the name in the link."
                 )
+            if organization.is_refilling:
+                await self._close(name)
+                raise StoreBusy("The organization's data is being read again.", wait_seconds=2.0)
             served = self._served.get(name)
-            if served is None or served.organization.database_name != organization.database_name:
+            if served is None or _home(served.organization) != _home(organization):
                 await self._close(name)
                 staging = self._open_staging(organization)
                 await staging.__aenter__()
@@ -97,3 +100,8 @@ class ServedOrganizations:
     async def _read(self, served: ServedOrganization) -> Head:
         async with served.staging.connection() as connection:
             return await read_head(connection)
+
+
+def _home(organization: Organization) -> tuple[str, str]:
+    """Where its staging database lives, and which it is."""
+    return organization.place, organization.database_name

@@ -17,13 +17,15 @@ from satchel.work.settle import Waiting
 QUEUE_BY_NAME = {
     WorkName.PROVISION: "provisioning",
     WorkName.DEPROVISION: "provisioning",
+    WorkName.MOVE: "moves",
+    WorkName.NAME: "provisioning",
     WorkName.REFRESH_MODEL: "data",
     WorkName.MOVE_WINDOWS: "data",
     WorkName.PULL: "data",
     WorkName.PLAYBACK: "data",
     WorkName.SEAL_SNAPSHOTS: "data",
 }
-EVENTS = frozenset({WorkName.PROVISION, WorkName.DEPROVISION})
+EVENTS = frozenset({WorkName.PROVISION, WorkName.DEPROVISION, WorkName.MOVE})
 """Organization events: each goes back into the queue until it succeeds; several of one kind do no harm."""
 HEARTBEAT_SECONDS = 3.0
 STALLED_SECONDS = 12.0
@@ -142,7 +144,7 @@ async def drop_waiting(connection: Connection, organization: str) -> None:
     """Delete an organization's work items that are not being done, in the caller's transaction."""
     await connection.execute(
         "delete from procrastinate_jobs where args ->> 'organization' = %s and status <> 'doing'"
-        " and task_name <> 'satchel.deprovision'",
+        " and task_name not in ('satchel.deprovision', 'satchel.move')",
         [organization],
     )
 

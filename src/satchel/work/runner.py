@@ -8,7 +8,9 @@ import structlog
 
 from satchel.errors import Broken, ConfigError, RetryLater
 from satchel.jobs.deprovision import deprovision
+from satchel.jobs.move import move
 from satchel.jobs.move_windows import move_windows
+from satchel.jobs.name import name
 from satchel.jobs.organization import OrganizationWork
 from satchel.jobs.playback import playback
 from satchel.jobs.provision import ProvisioningWork, provision, reschedule
@@ -18,7 +20,9 @@ from satchel.jobs.seal_snapshot import seal_snapshots
 from satchel.model.work import WorkItem, WorkName
 from satchel.provisioning.organizations import Organization, set_state
 from satchel.provisioning.schedule import postpone
-from satchel.staging.watermark import note_problem
+from satchel.staging.head import read_scope
+from satchel.staging.watermark import never_read, note_problem
+from satchel.work.queue import EVENTS
 from satchel.work.settle import describe, is_overtaken, wait_seconds
 
 log = structlog.get_logger()
@@ -33,6 +37,9 @@ class Runner:
 
     async def run(self, item: WorkItem) -> None:
         """Run one item. An organization that is gone ends it."""
+        if item.name is WorkName.NAME:  # it outlives its organization
+            await name(self._work, item.organization)
+            return
         organization = await self._work.organizations.find(item.organization)
         if organization is None:
             return
@@ -49,6 +56,8 @@ class Runner:
             case WorkName.DEPROVISION:
                 await deprovision(self._work, organization)
                 log.info("deprovisioned", organization=organization.name)
+            case WorkName.MOVE:
+                await move(self._work, organization)
             case WorkName.REFRESH_MODEL:
                 await self._refresh_model(organization)
             case WorkName.PULL:
@@ -74,15 +83,28 @@ class Runner:
         if organization.state != "active":
             return
         pulled = await pull(await self._work.open_work(organization), entity)
+        if organization.is_refilling:
+            await self._end_refilling(organization)
         if pulled.changed:
             log.info("pulled", organization=organization.name, entity=entity, rows=pulled.rows, changed=pulled.changed)
+
+    async def _end_refilling(self, organization: Organization) -> None:
+        """Once every entity was read to the end, devices and their edits are let in again."""
+        work = await self._work.open_work(organization)
+        async with work.staging.connection() as connection:
+            entities = [entity.name for entity in (await read_scope(connection)).entities]
+            is_missing = bool(await never_read(connection, entities))
+        if not is_missing:
+            await self._work.organizations.refilled(organization)
+            await self._work.sync_servers.announce(organization.name)
+            log.info("read again", organization=organization.name)
 
     async def _move_windows(self, organization: Organization) -> None:
         if organization.state == "active":
             await move_windows(await self._work.open_work(organization), datetime.now(UTC))
 
     async def _playback(self, organization: Organization) -> None:
-        if organization.state == "active":
+        if organization.state == "active" and not organization.is_refilling:
             settled = await playback(await self._work.open_work(organization))
             if settled:
                 log.info("played back", organization=organization.name, edit_sets=settled)
@@ -107,7 +129,7 @@ class Runner:
         if isinstance(error, Broken):
             async with self._work.control.transaction() as connection:
                 await set_state(connection, organization, "broken")
-        if item.name in {WorkName.PROVISION, WorkName.DEPROVISION}:
+        if item.name in EVENTS:
             await self._work.organizations.set_problem(organization, reason)
             raise error
         await postpone(self._work.control, item, wait_seconds(error, attempts=3))

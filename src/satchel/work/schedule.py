@@ -8,6 +8,10 @@ import structlog
 
 from satchel.database.pool import Database
 from satchel.errors import SatchelError
+from satchel.model.work import WorkItem, WorkName
+from satchel.provisioning.databases import StagingDatabases
+from satchel.provisioning.names import take_due_names
+from satchel.provisioning.organizations import Organizations
 from satchel.provisioning.schedule import take_due
 from satchel.work.queue import WorkQueue
 
@@ -25,6 +29,31 @@ async def keep_schedule(control: Database, queue: WorkQueue, *, tick_seconds: fl
         except SatchelError as error:
             log.warning("schedule waits", reason=error.message)
         await asyncio.sleep(tick_seconds)
+
+
+async def keep_names(control: Database, queue: WorkQueue, *, tick_seconds: float) -> None:
+    """Defer the names of organizations that are to be looked at, every tick, until cancelled."""
+    while True:
+        try:
+            async with control.transaction() as connection:
+                for name in await take_due_names(connection):
+                    await queue.defer(connection, WorkItem(WorkName.NAME, name))
+        except SatchelError as error:
+            log.warning("names wait", reason=error.message)
+        await asyncio.sleep(tick_seconds)
+
+
+async def keep_dropping(organizations: Organizations, databases: StagingDatabases, *, every_seconds: float) -> None:
+    """Drop the databases that no organization uses any more, as soon as their servers answer, until cancelled."""
+    while True:
+        try:
+            for server, name in await organizations.leftovers():
+                await databases.drop_named(server, name)
+                await organizations.leftover_dropped(server, name)
+                log.info("database dropped", server=server, database=name)
+        except SatchelError as error:
+            log.warning("unused database not dropped yet", reason=error.message)
+        await asyncio.sleep(every_seconds)
 
 
 async def keep_looking_for_forgotten(control: Database, queue: WorkQueue) -> None:

@@ -10,10 +10,13 @@ from satchel.device.edits import outbox
 from satchel.device.edits.outbox import PendingSet, SetState
 from satchel.device.edits.overlay import Overlay
 from satchel.device.store import Store
+from satchel.errors import JournalLost
 from satchel.model.edits import EditOutcome, EditSet, Outcome, Reason, Receipt, Verdict
 from satchel.protocol.messages import EditsAnswer, EditsRequest
 
 SETS_PER_REQUEST = 200
+JOURNAL = "journal"
+"""In the store's state: the journal that has the sets that were sent."""
 BYTES_PER_REQUEST = 1024 * 1024
 
 Post = Callable[[EditsRequest], EditsAnswer]
@@ -30,8 +33,19 @@ def upload(store: Store, post: Post, on_progress: Callable[[UploadProgress], Non
     """Send what waits; returns how many sets the server has taken. Memory is bounded by one request.
 
     Order: the server has a set durably before it counts as sent here; a set that was changed meanwhile stays waiting.
-    Errors: whatever `post` raises; what was taken before stays taken.
+    Where the journal that had the earlier ones is lost, all that is not settled is sent once more, from the first on:
+    later edits never overtake those they stand on. Errors: whatever `post` raises; what was taken before stays taken.
     """
+    try:
+        return _upload(store, post, on_progress)
+    except JournalLost:
+        with store.transaction() as connection:
+            outbox.send_again(connection)
+            store.set(JOURNAL, None)
+        return _upload(store, post, on_progress)
+
+
+def _upload(store: Store, post: Post, on_progress: Callable[[UploadProgress], None] | None) -> int:
     total = outbox.counts(store.connection).get(SetState.WAITING, 0)
     sent = last = 0
     limits = {"limit": SETS_PER_REQUEST, "max_bytes": BYTES_PER_REQUEST}
@@ -40,8 +54,12 @@ def upload(store: Store, post: Post, on_progress: Callable[[UploadProgress], Non
             last = part[-1][0].number
             with store.transaction() as connection:
                 outbox.note_offered(connection, [(pending.number, pending.version) for pending, _ in part])
-            receipts = post(EditsRequest([msgspec.Raw(body) for _, body in part])).sets
-            sent += _note(store, [pending for pending, _ in part], receipts)
+            journal = store.get(JOURNAL)
+            answer = post(EditsRequest([msgspec.Raw(body) for _, body in part], journal))
+            if answer.journal != journal and answer.journal is not None:
+                with store.transaction():
+                    store.set(JOURNAL, answer.journal)
+            sent += _note(store, [pending for pending, _ in part], answer.sets)
             if on_progress is not None:
                 on_progress(UploadProgress(sent, max(total, sent)))
     return sent

@@ -1,0 +1,242 @@
+"""Backup and restore: the control database, every staging database, and object storage.
+
+`manifest.json` is written last: a backup without one is not whole. The master key is not in it, only which one it was.
+A restored staging database begins another life: devices load their data again and hand over what was not settled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import obstore
+from obstore.store import LocalStore
+from psycopg.conninfo import conninfo_to_dict
+
+from satchel import __version__
+from satchel.assembly import Rooms, control_url, open_rooms, server_url, staging_databases, staging_urls
+from satchel.database.copying.archive import Archive, Stored, dump, load
+from satchel.database.pool import Connection, Database
+from satchel.database.server import ensure_database
+from satchel.errors import BackupDamaged, BackupUnusable, DataFolderUnusable
+from satchel.identity.keys import MasterKey
+from satchel.provisioning.databases import new_epoch
+from satchel.provisioning.organizations import DEFAULT_SERVER, Organization
+from satchel.settings.schema import Settings
+from satchel.staging.restored import begin_another_life
+from satchel.storage import open_storage
+from satchel.storage.open import store_of
+
+FORM = 1
+MANIFEST = "manifest.json"
+_NOT_KEPT = "organizations/"
+"""Snapshots belong to a life of a staging database: another one makes its own."""
+
+Tell = Callable[[str], None]
+
+
+class StagingBackup(msgspec.Struct, frozen=True):
+    """A staging database of a backup."""
+
+    organization: str
+    server: str
+    database_name: str
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What a backup is."""
+
+    id: str
+    form: int
+    version: str
+    made_at: datetime
+    key_reference: str
+    """Says which master key it belongs to; tells nothing of the key."""
+    staging: list[StagingBackup]
+    objects: list[Stored]
+
+
+def open_archive(place: str, settings: Settings) -> Archive:
+    """A folder, or a URL as in [storage] url. Errors: SettingInvalid, DataFolderUnusable."""
+    if "://" in place:
+        return Archive(store_of(msgspec.structs.replace(settings.storage, url=place)))
+    try:
+        Path(place).mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise DataFolderUnusable(f"{place} cannot be made: {error.strerror}.") from error
+    return Archive(LocalStore(place))
+
+
+async def create_backup(rooms: Rooms, archive: Archive, tell: Tell) -> Manifest:
+    """Write a backup. Each database is as of one moment of its own. Errors: BackupUnusable (one is there)."""
+    if await _manifest_bytes(archive) is not None:
+        raise BackupUnusable("There is a backup at this place already.", hint="Give each backup a place of its own.")
+    tell("control database")
+    async with rooms.control.connection() as connection:
+        stored = await dump(connection, archive, "control", schemas=["satchel"])
+        await connection.execute("reset search_path")
+    staging = []
+    for organization in await rooms.organizations.all():
+        if organization.state in {"active", "broken"}:
+            tell(f"staging database of {organization.name}")
+            stored += await _dump_staging(rooms, archive, organization)
+            staging.append(StagingBackup(organization.name, organization.place, organization.database_name))
+    tell("object storage")
+    store = open_storage(rooms.settings)
+    async for chunk in obstore.list(store):
+        for meta in chunk:
+            path = str(meta["path"])
+            if not path.startswith(_NOT_KEPT):
+                stored.append(await archive.write(f"objects/{path}", _object(store, path)))
+    made_at = datetime.now(UTC)
+    manifest = Manifest(secrets.token_hex(8), FORM, __version__, made_at, key_reference(rooms.key), staging, stored)
+    await obstore.put_async(archive.store, MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+    return manifest
+
+
+async def verify_backup(archive: Archive, tell: Tell) -> Manifest:
+    """Read all of a backup and compare it with what was written. Errors: BackupUnusable, BackupDamaged."""
+    manifest = await read_manifest(archive)
+    for stored in manifest.objects:
+        tell(stored.path)
+        async for _ in archive.read(stored):
+            pass
+    return manifest
+
+
+async def read_manifest(archive: Archive) -> Manifest:
+    """Errors: BackupUnusable (none there, or of a newer form), BackupDamaged."""
+    content = await _manifest_bytes(archive)
+    if content is None:
+        raise BackupUnusable("There is no whole backup at this place: it has no manifest.")
+    try:
+        manifest = msgspec.json.decode(content, type=Manifest)
+    except msgspec.MsgspecError as error:
+        raise BackupDamaged("The backup's manifest cannot be read.") from error
+    if manifest.form > FORM:
+        raise BackupUnusable(f"Satchel {manifest.version} wrote this backup; this one cannot read it.")
+    return manifest
+
+
+async def restore_backup(settings: Settings, archive: Archive, tell: Tell) -> Manifest:
+    """Make everything again, on servers where none of it is. What a killed restore finished is not done again.
+
+    Order: staging databases, each in one transaction; object storage; the control database last: with it all is there.
+    Errors: BackupUnusable (another key, something in the way), BackupDamaged - each before its database is changed.
+    """
+    manifest = await read_manifest(archive)
+    key = MasterKey.load(settings)
+    if key_reference(key) != manifest.key_reference:
+        raise BackupUnusable(
+            "The backup belongs to another master key.",
+            hint="Give the key it was made with: [secrets] key or key_file.",
+        )
+    stored = {each.path: each for each in manifest.objects}
+    name = str(conninfo_to_dict(control_url(settings))["dbname"])
+    await ensure_database(server_url(settings), name)
+    async with Database(control_url(settings), pool_size=2) as control:
+        await _require_empty(control, "control")
+        for each in manifest.staging:
+            tell(f"staging database of {each.organization}")
+            await _load_staging(settings, key, archive, stored, each, manifest)
+        tell("object storage")
+        store = open_storage(settings)
+        for path, one in stored.items():
+            if path.startswith("objects/"):
+                await obstore.put_async(store, path.removeprefix("objects/"), archive.read(one))
+        tell("control database")
+        async with control.transaction() as connection:
+            await load(connection, archive, stored, "control", lambda _table: None)
+            await connection.execute("reset search_path")
+            await _begin_again(connection, settings)
+    return manifest
+
+
+async def submit_again(settings: Settings) -> None:
+    """Events that were under way when the backup was made."""
+    async with open_rooms(settings) as rooms:
+        for organization in await rooms.organizations.all():
+            if organization.state in {"provisioning", "deprovisioning"}:
+                await rooms.events.submit(
+                    "provision" if organization.state == "provisioning" else "deprovision", organization.name
+                )
+
+
+def key_reference(key: MasterKey) -> str:
+    """Names a key without telling anything of it."""
+    return hashlib.sha256(key.derive("backup reference")).hexdigest()[:16]
+
+
+async def _dump_staging(rooms: Rooms, archive: Archive, organization: Organization) -> list[Stored]:
+    url = rooms.databases.url(organization.database_name, organization.place)
+    async with Database(url, pool_size=1) as staging, staging.connection() as connection:
+        return await dump(connection, archive, f"staging/{organization.database_name}")
+
+
+async def _load_staging(
+    settings: Settings,
+    key: MasterKey,
+    archive: Archive,
+    stored: dict[str, Stored],
+    backup: StagingBackup,
+    manifest: Manifest,
+) -> None:
+    databases = staging_databases(settings, key)
+    server = backup.server if backup.server in staging_urls(settings) else DEFAULT_SERVER
+    await databases.make_empty(backup.database_name, server)
+    async with Database(databases.url(backup.database_name, server), pool_size=1) as staging:
+        if await _restored_from(staging) == manifest.id:
+            return
+        await _require_empty(staging, f"staging database {backup.database_name}")
+        async with staging.transaction() as connection:
+            await load(connection, archive, stored, f"staging/{backup.database_name}", lambda _table: None)
+            await connection.execute("reset search_path")
+            await begin_another_life(connection, new_epoch(), manifest.id)
+
+
+async def _begin_again(connection: Connection, settings: Settings) -> None:
+    """What was under way when the backup was made begins once more; devices wait until every entity was read."""
+    known = list(staging_urls(settings))
+    for statement in (
+        "delete from satchel.move",
+        "delete from satchel.sync_server",
+        "delete from satchel.leftover_database",
+        "delete from satchel.step",
+        "update satchel.recurring_work set next_at = now()",
+        "update satchel.organization set is_refilling = true where state = 'active'",
+    ):
+        await connection.execute(statement)
+    await connection.execute(
+        "update satchel.organization set server = %s where server is not null and server <> all(%s)",
+        [DEFAULT_SERVER, known],
+    )
+
+
+async def _require_empty(database: Database, what: str) -> None:
+    if (await database.fetch("select to_regclass('satchel.version') is not null"))[0][0]:
+        raise BackupUnusable(
+            f"The {what} is there already; nothing was changed.",
+            hint="Restore onto a server where it is not, or drop it first if it is no longer wanted.",
+        )
+
+
+async def _restored_from(staging: Database) -> str | None:
+    rows = await staging.fetch("select obj_description(to_regnamespace('satchel'), 'pg_namespace')")
+    return rows[0][0] if rows else None
+
+
+async def _manifest_bytes(archive: Archive) -> bytes | None:
+    try:
+        return bytes(await (await obstore.get_async(archive.store, MANIFEST)).bytes_async())
+    except FileNotFoundError:
+        return None
+
+
+async def _object(store: obstore.store.ObjectStore, path: str) -> AsyncIterator[bytes]:
+    answer = await obstore.get_async(store, path)
+    async for piece in answer.stream():
+        yield bytes(piece)
