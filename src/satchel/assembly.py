@@ -107,7 +107,7 @@ def open_zone(settings: Settings) -> Zone | None:
     return Zone(NameServer(dns.server, dns.port, dns.key_name, dns.key_algorithm, secret), dns_target(settings))
 
 
-async def prepare(settings: Settings) -> None:
+async def prepare(settings: Settings, *, with_post: bool = True) -> None:
     """Make the control database, bring it and every staging database to this version; again is harmless.
 
     Errors: DatabaseTooNew. A staging database that does not answer is left for the next start; its work waits.
@@ -115,16 +115,16 @@ async def prepare(settings: Settings) -> None:
     url = control_url(settings)
     await ensure_database(server_url(settings), str(conninfo_to_dict(url)["dbname"]))
     async with Database(url, pool_size=2) as control, WorkQueue(url) as queue:
-        await migrate(control, "control")
-        await _migrate_organizations(Rooms(settings, control, queue))
+        await migrate(control, "control", with_post=with_post)
+        await _migrate_organizations(Rooms(settings, control, queue), with_post=with_post)
         await make_queue(control, queue)
 
 
-async def _migrate_organizations(rooms: Rooms) -> None:
+async def _migrate_organizations(rooms: Rooms, *, with_post: bool) -> None:
     for organization in await rooms.organizations.all():
         if organization.state in {"active", "broken"}:
             try:
-                await rooms.databases.make(organization)
+                await rooms.databases.make(organization, with_post=with_post)
             except StoreBusy as error:
                 log.warning("staging database not migrated", organization=organization.name, reason=error.message)
 

@@ -96,7 +96,7 @@ def test_no_stickiness_and_no_failed_sync_while_servers_restart(tmp_path: Path) 
 
 
 def test_long_polls_are_answered_at_once_when_a_server_ends(tmp_path: Path) -> None:
-    with sandbox(tmp_path, 200) as source, satchel(tmp_path / "data", is_separate=True) as running:
+    with sandbox(tmp_path, 1000) as source, satchel(tmp_path / "data", is_separate=True) as running:
         running.add(source)
         second = SecondSync(running)
         second.start()

@@ -30,10 +30,11 @@ def _start(service: str, config: Path | None, data_folder: Path | None) -> Setti
 
 
 @command.command()
+@click.option("--pre", "is_pre", is_flag=True, help="Only what processes of the version before bear: they go on.")
 @settings_options
-def migrate(config: Path | None, data_folder: Path | None) -> None:
-    """Make the control database or bring it to this version, then end."""
-    asyncio.run(prepare(_start("migrate", config, data_folder)))
+def migrate(is_pre: bool, config: Path | None, data_folder: Path | None) -> None:
+    """Make the control database or bring all databases to this version, then end."""
+    asyncio.run(prepare(_start("migrate", config, data_folder), with_post=not is_pre))
 
 
 @command.command()

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 from typing import LiteralString
@@ -17,10 +18,11 @@ _NAME = re.compile(r"^(\d{4})_(pre|post)_\w+\.sql$")
 _LOCK_KEY = 7_274_311  # any number; one for all migrations, so that two starting processes take turns
 
 
-async def migrate(database: Database, kind: LiteralString) -> int:
+async def migrate(database: Database, kind: LiteralString, *, with_post: bool = True) -> int:
     """Bring a database (`control` or `staging`) to this version; returns how many migrations ran.
 
-    Errors: DatabaseTooNew - and nothing is changed.
+    Without `post` ones, it ends before the first of them: old processes go on. Errors: DatabaseTooNew - and nothing is
+    changed.
     """
     async with database.transaction() as connection:
         await connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK_KEY])
@@ -30,6 +32,8 @@ async def migrate(database: Database, kind: LiteralString) -> int:
         if version > newest:
             raise DatabaseTooNew(f"The {kind} database has version {version}; this Satchel knows up to {newest}.")
         pending = [number for number in sorted(files) if number > version]
+        if not with_post:
+            pending = list(itertools.takewhile(lambda number: "_post_" not in files[number].name, pending))
         for number in pending:
             await connection.execute(files[number].read_bytes())
             await connection.execute("update satchel.version set number = %s", [number])

@@ -48,6 +48,7 @@ CONFIRM_SECONDS = 10.0
 _ACCEPT = f"{IMAGE_MEDIA_TYPE}, {PROBLEM_MEDIA_TYPE}, */*"
 _MAX_SMALL_ANSWER_BYTES = 256 * 1024
 T = TypeVar("T")
+Place = TypeVar("Place", EnrolmentLink, SignInPlace)
 _CLASS_BY_CODE = {
     value.code: value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, SatchelError)
 }
@@ -58,7 +59,9 @@ def enroll(link: EnrolmentLink, device_name: str) -> Enrolment:
     body = msgspec.json.encode(EnrollRequest(link.code, device_name))
     try:
         ca_pem = fetch_authority(link) if link.ca_fingerprint else None
-        link, answer = _enroll(link, ca_pem, body)
+        link = own_place(link, ca_pem)
+        with _client(link.server_url, ca_pem) as client, _readable_failures(link.server_url, untrusted=NotEntitled):
+            answer = client.post(f"/v1/orgs/{link.organization}/enroll", content=body)
     except ServerUnreachable as error:
         error.hint = "Check the network and the address in the link, then enroll again with the same link."
         raise
@@ -99,16 +102,16 @@ def _small(answer: httpx.Response, kind: type[T]) -> T:
         raise ProtocolBroken("The server's answer to a sign-in cannot be read.") from error
 
 
-def _enroll(link: EnrolmentLink, ca_pem: str | None, body: bytes) -> tuple[EnrolmentLink, httpx.Response]:
-    """At the organization's own address, where the link's server tells one that can be reached from here."""
-    with _client(link.server_url, ca_pem) as client, _readable_failures(link.server_url, untrusted=NotEntitled):
-        own = discovered(client, link.server_url, link.organization)
-    path = f"/v1/orgs/{link.organization}/enroll"
-    if own != link.server_url:
-        with _client(own, ca_pem) as client, contextlib.suppress(httpx.ConnectError, httpx.ConnectTimeout):
-            return msgspec.structs.replace(link, server_url=own), client.post(path, content=body)
-    with _client(link.server_url, ca_pem) as client, _readable_failures(link.server_url, untrusted=NotEntitled):
-        return link, client.post(path, content=body)
+def own_place(place: Place, ca_pem: str | None) -> Place:
+    """At the organization's own address, where the server tells one that answers here. Errors: ServerUnreachable,
+    NotEntitled (another authority), ProtocolBroken."""
+    with _client(place.server_url, ca_pem) as client, _readable_failures(place.server_url, untrusted=NotEntitled):
+        own = discovered(client, place.server_url, place.organization)
+    if own != place.server_url:
+        with _client(own, ca_pem) as client, contextlib.suppress(httpx.HTTPError):
+            client.get("/health/live")
+            return msgspec.structs.replace(place, server_url=own)
+    return place
 
 
 def fetch_authority(link: EnrolmentLink | SignInPlace) -> str:

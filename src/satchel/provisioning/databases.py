@@ -25,11 +25,11 @@ class StagingDatabases:
         self._key = password_key
         self._statement_timeout_seconds = statement_timeout_seconds
 
-    async def make(self, organization: Organization) -> None:
+    async def make(self, organization: Organization, *, with_post: bool = True) -> None:
         """Make role and database and bring the schema to this version; again is harmless."""
         await self.make_empty(organization.database_name, organization.place)
         async with self.open(organization, pool_size=1) as database:
-            await migrate(database, "staging")
+            await migrate(database, "staging", with_post=with_post)
 
     async def make_empty(self, name: str, server: str) -> None:
         """Make role and database on a server, with nothing in it; again is harmless."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from satchel.device.endpoint import fetch_authority, post_sign_in, sign_in_options
+from satchel.device.endpoint import fetch_authority, own_place, post_sign_in, sign_in_options
 from satchel.device.sign_in.issuer import Grant, IssuerClient
 from satchel.device.store import Enrolment, Store
 from satchel.errors import SatchelError, SignInNeeded, WipeOrdered
@@ -62,6 +62,7 @@ def sign_in(
     ServerUnreachable, NotEntitled (another server answers)."""
     if place.ca_fingerprint and ca_pem is None:
         ca_pem = fetch_authority(place)
+    place = own_place(place, ca_pem)
     options = sign_in_options(place, ca_pem)
     with _issuer(options) as client:
         grant = ask(client)
