@@ -49,9 +49,10 @@ async def _version(connection: Connection) -> int:
 
 
 def _files(kind: str) -> dict[int, Path]:
-    found = {}
+    found: dict[int, Path] = {}
     for path in (_FOLDER / kind).iterdir():
         match = _NAME.match(path.name)
         if match:
+            assert int(match[1]) not in found, f"two migrations have the number of {path.name}"  # noqa: S101
             found[int(match[1])] = path
     return found

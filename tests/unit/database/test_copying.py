@@ -30,6 +30,7 @@ insert into satchel.bucket (family, key, digest) select f.id, array[i::text], ge
     from satchel.family f, generate_series(1, 20) i;
 insert into satchel.member (row_id, bucket, op, is_live, content, family) select i, b.id, i, true, i, b.family
     from satchel.bucket b, generate_series(1, 20) i;
+create unlogged table satchel.source_key (entity text not null, key text[] not null);
 insert into satchel.source_key values ('e', array['1']);
 insert into satchel.head (epoch) values ('epoch');
 """
