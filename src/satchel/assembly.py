@@ -27,6 +27,7 @@ from satchel.jobs.organization import OrganizationWork, notify_head
 from satchel.jobs.playback import SIDE_BY_SIDE
 from satchel.jobs.provision import Intervals, ProvisioningWork
 from satchel.jobs.seal_snapshot import Sealing
+from satchel.jobs.tidy_telemetry import tidy_telemetry
 from satchel.model.changes import Source, SourceInfo
 from satchel.model.metadata import Metadata
 from satchel.model.scope import Scope
@@ -177,14 +178,14 @@ class Rooms:
         )
         return msgspec.json.decode(plain, type=SourceConnection)
 
-    def source(self, connection: SourceConnection) -> Source:
-        """The organization's source."""
+    def source(self, connection: SourceConnection, *, patience_seconds: float | None = None) -> Source:
+        """The organization's source; with less patience than the settings say, where somebody waits for an answer."""
         settings = self.settings.source
         return open_source(
             msgspec.structs.replace(
                 connection,
                 timeout_seconds=settings.timeout_seconds,
-                patience_seconds=settings.retry_wait_limit_seconds,
+                patience_seconds=(settings.retry_wait_limit_seconds if patience_seconds is None else patience_seconds),
                 max_concurrency=settings.max_concurrency,
             )
         )
@@ -295,6 +296,10 @@ def provisioning_work(rooms: Rooms, open_work: OpenWork) -> ProvisioningWork:
     async def drop_queue(connection: Connection, organization: Organization) -> None:
         await drop_waiting(connection, organization.name)
 
+    async def tidy() -> int:
+        objects = open_objects(rooms.settings)
+        return await tidy_telemetry(objects, datetime.now(UTC), rooms.settings.telemetry.retention_days)
+
     schedule = rooms.settings.schedule
     return ProvisioningWork(
         control=rooms.control,
@@ -319,4 +324,5 @@ def provisioning_work(rooms: Rooms, open_work: OpenWork) -> ProvisioningWork:
         drop_objects=drop_objects,
         drop_queue=drop_queue,
         sealing=sealing(rooms.settings),
+        tidy_telemetry=tidy,
     )

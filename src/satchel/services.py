@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import shutil
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
@@ -18,19 +19,25 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server
 from litestar import Litestar
 
+from satchel.administration.doctor.examine import keep_examining
 from satchel.assembly import Rooms, control_url, open_rooms
+from satchel.errors import SatchelError
 from satchel.http.app import management_app, sync_app
 from satchel.http.auth import DeviceAuth, ManagementAuth
 from satchel.http.discovery import DiscoveryServing
 from satchel.http.draining import Draining
 from satchel.http.edits import EditsServing
+from satchel.http.health import readiness
 from satchel.http.management import ManagementServing
+from satchel.http.observe import Observed, Tally
 from satchel.http.polls import Polls
 from satchel.http.sign_in import SignInServing
 from satchel.http.sync import SyncServing
-from satchel.identity.certificates import ServerCertificate, ensure_server_certificate
+from satchel.identity.certificates import ServerCertificate, ensure_server_certificate, expiry_of
 from satchel.identity.sign_in import SignIn, sign_in_of
 from satchel.protocol.messages import Lease
+from satchel.provisioning.processes import Processes, ProcessFacts, keep_beating
+from satchel.provisioning.schedule import all_failing_seconds
 from satchel.settings.schema import Settings
 from satchel.storage import open_objects
 from satchel.sync.download import StepLimits
@@ -38,10 +45,21 @@ from satchel.sync.heads import listen_for_heads, reread_heads
 from satchel.sync.images import Images
 from satchel.sync.known_devices import KnownDevices, keep_confirming
 from satchel.sync.served import ServedOrganizations
-from satchel.work.schedule import keep_dropping, keep_looking_for_forgotten, keep_names, keep_schedule, keep_taking_over
+from satchel.telemetry import metrics
+from satchel.telemetry.start import running
+from satchel.work.queue import queue_state
+from satchel.work.schedule import (
+    keep_dropping,
+    keep_looking_for_forgotten,
+    keep_names,
+    keep_schedule,
+    keep_taking_over,
+    keep_tidying,
+)
 
 REGISTER_SECONDS = 10.0
 DROP_SECONDS = 15.0
+READINESS_SECONDS = 5.0
 DAY_SECONDS = 86_400
 STAGING_POOL_SIZE = 8
 log = structlog.get_logger()
@@ -59,6 +77,9 @@ async def run_provisioning(settings: Settings) -> None:
             keep_schedule(rooms.control, rooms.queue, tick_seconds=tick),
             keep_taking_over(rooms.queue),
             keep_dropping(rooms.organizations, rooms.databases, every_seconds=DROP_SECONDS),
+            keep_tidying(rooms.control, rooms.queue),
+            keep_examining(rooms, settings.health.look_seconds),
+            *beside(rooms),
             keep_looking_for_forgotten(rooms.control, rooms.queue),
         )
 
@@ -69,6 +90,7 @@ async def run_worker(settings: Settings) -> None:
         await _until_stopped(
             rooms.queue.work(["data"], name="worker", concurrency=settings.worker.concurrency),
             keep_looking_for_forgotten(rooms.control, rooms.queue),
+            *beside(rooms),
         )
 
 
@@ -87,9 +109,10 @@ async def run_sync(settings: Settings) -> None:
         sync, management = settings.sync, settings.management
         app = _sync_app(rooms, served, devices, certificate, sign_in, draining)
         inner = _management_app(rooms, served, sign_in, draining, limit)
+        tally = Tally()
         servers = [
-            _server(app, sync.host, sync.port, certificate),
-            _server(inner, management.host, management.port, certificate),
+            _server(app, sync.host, sync.port, certificate, tally),
+            _server(inner, management.host, management.port, certificate, tally),
         ]
         serving = [asyncio.ensure_future(server.serve()) for server in servers]
 
@@ -107,8 +130,51 @@ async def run_sync(settings: Settings) -> None:
             keep_confirming(devices),
             reread_heads(served.heads, served.reread, settings.sync.head_reread_seconds),
             _stay_registered(rooms),
+            keep_judging(rooms),
+            *beside(rooms, certificate),
             drain=drain,
         )
+
+
+def beside(rooms: Rooms, certificate: ServerCertificate | None = None) -> list[Coroutine[Any, Any, None]]:
+    """What each service does beside its work: it says that it lives, and serves its metrics where a port is set.
+
+    Errors: PortInUse.
+    """
+    settings, telemetry = rooms.settings, running()
+    ports = settings.metrics
+    port = {"provisioning": ports.provisioning_port, "worker": ports.worker_port, "sync": ports.sync_port}
+    metrics.listen(ports.host, port.get(telemetry.service, 0))
+
+    def facts() -> ProcessFacts:
+        settings.data_folder.mkdir(parents=True, exist_ok=True)
+        usage = shutil.disk_usage(settings.data_folder)
+        archive = telemetry.archive
+        return ProcessFacts(
+            disk_free_bytes=usage.free,
+            disk_total_bytes=usage.total,
+            telemetry_dropped=archive.dropped if archive else 0,
+            certificate_expires_at=expiry_of(certificate.cert_file) if certificate else None,
+        )
+
+    metrics.Read("satchel_disk_free_bytes", lambda: [((), float(facts().disk_free_bytes))])
+    return [keep_beating(Processes(rooms.control), telemetry.instance, telemetry.service, facts)]
+
+
+async def keep_judging(rooms: Rooms, every_seconds: float = READINESS_SECONDS) -> None:
+    """Whether devices had better go elsewhere, until cancelled: the queue or the sources are late beyond the limits."""
+    limits = rooms.settings.health
+    while limits.max_queue_age_seconds or limits.max_lag_seconds:
+        try:
+            age = (await queue_state(rooms.control)).age_seconds if limits.max_queue_age_seconds else 0.0
+            lag = await all_failing_seconds(rooms.control) if limits.max_lag_seconds else 0.0
+        except SatchelError as error:  # that it does not answer, readiness finds out by itself
+            log.warning("readiness not judged", reason=error.message)
+        else:
+            late = "queue" if age > limits.max_queue_age_seconds > 0 else ""
+            readiness.reason = late or ("sources" if lag > limits.max_lag_seconds > 0 else "")
+        await asyncio.sleep(every_seconds)
+    await asyncio.Event().wait()
 
 
 def server_certificate(settings: Settings) -> ServerCertificate:
@@ -166,9 +232,9 @@ def _management_app(
     return management_app(management, rooms.control, draining, max_request_bytes)
 
 
-def _server(app: Litestar | Polls, host: str, port: int, certificate: ServerCertificate) -> Server:
+def _server(app: Litestar | Polls, host: str, port: int, certificate: ServerCertificate, tally: Tally) -> Server:
     return Server(
-        app,
+        Observed(app, tally),
         address=host,
         port=port,
         interface=Interfaces.ASGINL,

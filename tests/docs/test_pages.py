@@ -13,6 +13,7 @@ import pytest
 from satchel import errors
 from satchel.cli.main import COMMANDS, satchel
 from satchel.settings.reference import reference_page
+from satchel.telemetry.metrics import reference_page as metrics_page
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -64,7 +65,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_in_documents_exist(page: Path) -> None:
-    for words in re.findall(r"satchel ((?:up|run|org|profile|device|sandbox)(?: [a-z-]+)?)", page.read_text()):
+    names = "up|run|org|profile|edits|device|sandbox|logs|trace|doctor"
+    for words in re.findall(rf"satchel ((?:{names})(?: [a-z-]+)?)", page.read_text()):
         name, *rest = words.split(" ")
         assert name in COMMANDS
         command = satchel.get_command(click.Context(satchel), name)
@@ -91,3 +93,9 @@ def test_the_tree_does_not_speak_of_where_it_was_made() -> None:
         if path.suffix in {".py", ".md", ".toml", ".txt", ".json", ".sql", ".cds", ".mjs"} and path.exists():
             found += [f"{name}: {match[0]}" for match in [words.search(path.read_text(errors="replace"))] if match]
     assert found == []
+
+
+def test_the_metrics_page_is_current() -> None:
+    assert (ROOT / "docs/reference/metrics.md").read_text() == metrics_page(), (
+        "run: .venv/bin/python -m satchel.telemetry.metrics > docs/reference/metrics.md"
+    )

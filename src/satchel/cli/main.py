@@ -24,6 +24,9 @@ COMMANDS = {
     "dns": "Names of organizations: check, export.",
     "profile": "Offline profiles: import, preview, publish, explain.",
     "edits": "Edits of devices: list, show, retry, close.",
+    "doctor": "Is everything well? What is not, and what to do.",
+    "logs": "Search the logs of all services.",
+    "trace": "Show what a request or work item led to, with durations.",
     "device": "A device: enroll, sync, query.",
     "deploy": "Firewalls, load balancer, units and manifests from one topology.",
     "sandbox": "A sample organization: a Dataverse-shaped OData service.",
@@ -83,6 +86,6 @@ def main(arguments: list[str] | None = None) -> None:
     except SatchelError as error:
         if verbose:
             traceback.print_exc()
-        print_error(error.message, hint=error.hint, code=error.code)
+        print_error(error.message, hint=error.hint, code=error.code, request=str(error.facts.get("request", "")))
         sys.exit(EXIT_MISUSE if isinstance(error, ConfigError | Refused | Denied) else EXIT_FAILED)
     sys.exit(status if isinstance(status, int) else 0)

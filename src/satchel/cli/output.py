@@ -22,11 +22,13 @@ def shown(text: str) -> str:
     return escape(_printable(text))
 
 
-def print_error(message: str, *, hint: str = "", code: str = "") -> None:
-    """Print what went wrong, what to try, and the code to look up."""
+def print_error(message: str, *, hint: str = "", code: str = "", request: str = "") -> None:
+    """Print what went wrong, what to try, the code to look up, and the request by which the server's side is found."""
     print(f"Error: {_printable(message)}" + (f" [{code}]" if code else ""), file=sys.stderr)
     if hint:
         print(f"Try: {_printable(hint)}", file=sys.stderr)
+    if request:
+        print(f"Request: {_printable(request)}", file=sys.stderr)
 
 
 def print_json(value: object) -> None:

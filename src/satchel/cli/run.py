@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import click
 
 from satchel.assembly import prepare
 from satchel.cli.options import load_settings, settings_options
 from satchel.settings.schema import Settings
-from satchel.telemetry import log
 
 EPILOG = """\b
 Each service takes the same settings; give all of them the same database and the same master key:
@@ -23,10 +24,17 @@ def command() -> None:
     """Run one service in this terminal until Ctrl-C."""
 
 
-def _start(service: str, config: Path | None, data_folder: Path | None) -> Settings:
+def _run(
+    service: str,
+    config: Path | None,
+    data_folder: Path | None,
+    run: Callable[[Settings], Coroutine[Any, Any, None]],
+) -> None:
+    from satchel.telemetry.start import telemetry
+
     settings = load_settings(config, data_folder)
-    log.configure(settings.log.level, settings.log.format, service)
-    return settings
+    with telemetry(settings, service):
+        asyncio.run(run(settings))
 
 
 @command.command()
@@ -34,7 +42,7 @@ def _start(service: str, config: Path | None, data_folder: Path | None) -> Setti
 @settings_options
 def migrate(is_pre: bool, config: Path | None, data_folder: Path | None) -> None:
     """Make the control database or bring all databases to this version, then end."""
-    asyncio.run(prepare(_start("migrate", config, data_folder), with_post=not is_pre))
+    _run("migrate", config, data_folder, lambda settings: prepare(settings, with_post=not is_pre))
 
 
 @command.command()
@@ -43,7 +51,7 @@ def provisioning(config: Path | None, data_folder: Path | None) -> None:
     """Takes organizations in and out, and keeps the schedule of recurring work."""
     from satchel.services import run_provisioning
 
-    asyncio.run(run_provisioning(_start("provisioning", config, data_folder)))
+    _run("provisioning", config, data_folder, run_provisioning)
 
 
 @command.command()
@@ -52,7 +60,7 @@ def worker(config: Path | None, data_folder: Path | None) -> None:
     """Pulls metadata and rows from the sources, and derives who gets them."""
     from satchel.services import run_worker
 
-    asyncio.run(run_worker(_start("worker", config, data_folder)))
+    _run("worker", config, data_folder, run_worker)
 
 
 @command.command()
@@ -61,4 +69,4 @@ def sync(config: Path | None, data_folder: Path | None) -> None:
     """Serves devices (sync endpoint) and our own services (management endpoint)."""
     from satchel.services import run_sync
 
-    asyncio.run(run_sync(_start("sync", config, data_folder)))
+    _run("sync", config, data_folder, run_sync)

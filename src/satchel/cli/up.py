@@ -11,7 +11,6 @@ from satchel.cli.options import json_option, load_settings, settings_options
 from satchel.cli.output import console, print_json_line
 from satchel.cli.supervisor import Supervisor
 from satchel.settings.schema import Settings
-from satchel.telemetry import log
 
 EPILOG = """\b
 Then, in another terminal:
@@ -29,7 +28,6 @@ def command(config: Path | None, data_folder: Path | None, as_json: bool) -> Non
     Everything is kept in the data folder. With SATCHEL_DATABASE__URL, that server is used and none is started.
     """
     settings = load_settings(config, data_folder)
-    log.configure(settings.log.level, settings.log.format, "supervisor")
 
     def on_progress(line: str) -> None:
         if not as_json:
@@ -41,7 +39,10 @@ def command(config: Path | None, data_folder: Path | None, as_json: bool) -> Non
         else:
             _print_summary(settings)
 
-    Supervisor(settings, config, on_progress).run(on_ready)
+    from satchel.telemetry.start import telemetry
+
+    with telemetry(settings, "supervisor"):
+        Supervisor(settings, config, on_progress).run(on_ready)
 
 
 def _summary(settings: Settings) -> dict[str, object]:

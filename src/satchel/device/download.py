@@ -92,7 +92,8 @@ class Download:
             self._repeat(wait_seconds)
         except SatchelError as error:
             with contextlib.suppress(apsw.Error):  # a full disk may be what went wrong
-                self._store.set("last_error", f"{error.message} [{error.code}]")
+                request = f" (request {error.facts['request']})" if "request" in error.facts else ""
+                self._store.set("last_error", f"{error.message} [{error.code}]{request}")
             raise
         self._report.duration_seconds += time.monotonic() - began
         checkpoint = self._store.get("checkpoint")

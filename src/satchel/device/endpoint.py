@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import secrets
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TypeVar
@@ -68,7 +70,7 @@ def enroll(link: EnrolmentLink, device_name: str) -> Enrolment:
     except (httpx.InvalidURL, UnicodeError) as error:
         raise InputInvalid(f"The enrolment link is damaged: {link.server_url} is not an address.") from error
     if answer.status_code != httpx.codes.OK:
-        raise error_of(answer.status_code, answer.content)
+        raise _refusal(answer)
     try:
         known = msgspec.json.decode(answer.content, type=EnrollAnswer)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -95,7 +97,7 @@ def post_sign_in(place: SignInPlace, ca_pem: str | None, issuer_token: str, requ
 
 def _small(answer: httpx.Response, kind: type[T]) -> T:
     if answer.status_code != httpx.codes.OK:
-        raise error_of(answer.status_code, answer.content)
+        raise _refusal(answer)
     try:
         return msgspec.json.decode(answer.content, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -163,7 +165,8 @@ class Endpoint:
             if answer.status_code in {httpx.codes.OK, httpx.codes.NO_CONTENT}:
                 yield answer
             else:
-                raise error_of(answer.status_code, answer.read()[:_MAX_SMALL_ANSWER_BYTES])
+                answer.read()
+                raise _refusal(answer)
 
     def post_edits(self, request: EditsRequest) -> EditsAnswer:
         """Hand over edits; what the answer takes without a refusal is durable.
@@ -175,7 +178,7 @@ class Endpoint:
             headers = {JOURNAL_HEADER: request.journal} if request.journal else {}
             answer = self._client.post(f"/v1/orgs/{self._organization}/edits", content=body, headers=headers)
         if answer.status_code != httpx.codes.OK:
-            raise error_of(answer.status_code, answer.content)
+            raise _refusal(answer)
         try:
             return msgspec.json.decode(answer.content, type=EditsAnswer)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -186,7 +189,24 @@ class Endpoint:
         with _readable_failures(self._server_url):
             answer = self._client.post(f"/v1/orgs/{self._organization}/wiped", timeout=CONFIRM_SECONDS)
         if answer.status_code != httpx.codes.NO_CONTENT:
-            raise error_of(answer.status_code, answer.content)
+            raise _refusal(answer)
+
+
+def request_id(request: httpx.Request) -> str:
+    """The id by which an administrator finds a request in logs and traces (`satchel trace ID`)."""
+    return request.headers["traceparent"].split("-")[1]
+
+
+def _refusal(answer: httpx.Response) -> SatchelError:
+    error = error_of(answer.status_code, answer.content)
+    error.facts["request"] = request_id(answer.request)
+    return error
+
+
+def _add_trace(request: httpx.Request) -> None:
+    """Give each request an id: the time in milliseconds, then random. Source: W3C Trace Context, section 3.2."""
+    moment = (time.time_ns() // 1_000_000) & (2**48 - 1)
+    request.headers["traceparent"] = f"00-{moment:012x}{secrets.token_hex(10)}-{secrets.token_hex(8)}-01"
 
 
 def interrupt(answer: httpx.Response) -> None:
@@ -224,7 +244,10 @@ def _client(server_url: str, ca_pem: str | None, token: str | None = None) -> ht
     if token:
         headers["Authorization"] = f"Bearer {token}"
     timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
-    return httpx.Client(base_url=server_url, verify=context, headers=headers, timeout=timeout, trust_env=False)
+    hooks = {"request": [_add_trace]}
+    return httpx.Client(
+        base_url=server_url, verify=context, headers=headers, timeout=timeout, trust_env=False, event_hooks=hooks
+    )
 
 
 @contextmanager
@@ -238,4 +261,7 @@ def _readable_failures(server_url: str, untrusted: type[SatchelError] = ServerUn
                 hint="Try another network: this one stands in between. If that does not help, your administrator"
                 " can give you a new enrolment link.",
             ) from error
-        raise ServerUnreachable(f"{server_url} does not answer: {type(error).__name__}.") from error
+        unreachable = ServerUnreachable(f"{server_url} does not answer: {type(error).__name__}.")
+        with suppress(RuntimeError, KeyError):  # it never became a request
+            unreachable.facts["request"] = request_id(error.request)
+        raise unreachable from error

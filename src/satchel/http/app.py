@@ -16,7 +16,7 @@ from satchel.http.discovery import DiscoveryController, DiscoveryServing
 from satchel.http.draining import Draining
 from satchel.http.edits import EditsController, EditsServing
 from satchel.http.health import HealthController
-from satchel.http.management import ManagementController, ManagementServing
+from satchel.http.management import ManagementController, ManagementServing, MetricsController
 from satchel.http.polls import Polls
 from satchel.http.problems import respond_to_fault, respond_to_http_error, respond_to_satchel_error
 from satchel.http.sign_in import SignInController, SignInServing
@@ -56,7 +56,7 @@ def management_app(
 ) -> Litestar:
     """The management endpoint."""
     values = {"management": management, "control": control, "draining": draining}
-    return _app([ManagementController, HealthController], values, max_request_bytes)
+    return _app([ManagementController, MetricsController, HealthController], values, max_request_bytes)
 
 
 def _app(handlers: list[ControllerRouterHandler], values: dict[str, Any], max_request_bytes: int) -> Litestar:

@@ -11,6 +11,7 @@ from satchel.identity.tokens import check_service_token, is_service_token
 from satchel.model.openid import MAX_TOKEN_CHARACTERS
 from satchel.provisioning.devices import Device, Devices
 from satchel.sync.known_devices import KnownDevices
+from satchel.telemetry.request import note_caller
 
 
 class DeviceAuth:
@@ -31,6 +32,7 @@ class DeviceAuth:
         except WipeOrdered:
             await self._devices.note_wipe_told(device.id)
             raise
+        note_caller(organization, device.id)
         return device
 
     async def wiped_device(self, authorization: str | None, organization: str) -> Device:

@@ -15,6 +15,7 @@ from satchel.journal.receive import receive
 from satchel.protocol.messages import JOURNAL_HEADER, MAX_EDITS_REQUEST_BYTES, EditsAnswer, EditsRequest
 from satchel.staging.head import Head, read_head, read_scope
 from satchel.sync.served import ServedOrganizations
+from satchel.telemetry.trace import current_traceparent
 
 log = structlog.get_logger()
 AnyRequest = Request[object, object, object]  # type: ignore[type-var]
@@ -56,6 +57,7 @@ class EditsController(Controller):
             device=device.id,
             user_id=device.user_id,
             max_unsettled=edits.max_unsettled,
+            trace=current_traceparent(),
         )
         try:
             if received.has_verdicts:

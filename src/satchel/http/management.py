@@ -16,6 +16,7 @@ from satchel.provisioning.events import OrganizationEvents
 from satchel.provisioning.organizations import Organizations
 from satchel.staging.head import Head, read_scope
 from satchel.sync.served import ServedOrganizations
+from satchel.telemetry import metrics
 
 log = structlog.get_logger()
 AnyRequest = Request[object, object, object]  # type: ignore[type-var]
@@ -90,6 +91,18 @@ class ManagementController(Controller):
         caller = await _require(management, request, PROVISION)
         await management.events.submit(data.event, data.organization)
         log.info("organization event submitted", what=data.event, organization=data.organization, by=caller)
+
+
+class MetricsController(Controller):
+    """For Prometheus."""
+
+    path = "/metrics"
+
+    @get(media_type=metrics.CONTENT_TYPE)
+    async def page(self, request: AnyRequest, management: ManagementServing) -> bytes:
+        """This server's metrics."""
+        await _require(management, request, READ)
+        return metrics.page()
 
 
 async def _require(management: ManagementServing, request: AnyRequest, permission: str) -> str:

@@ -27,6 +27,7 @@ from satchel.sync.cursor import CursorSeal, CursorState
 from satchel.sync.download import Caller, download
 from satchel.sync.images import Images, SealedFrame
 from satchel.sync.shared import SharedChanges, SharedLines, news
+from satchel.telemetry.request import enter_request
 
 Message = dict[str, Any]
 DRAINING_WAIT_SECONDS = 0.3
@@ -91,6 +92,7 @@ class Polls:
             if found is None:
                 return Answer(204, self._lease_header)
             since = found
+        enter_request()
         encoding = choose_encoding(headers.get(b"accept-encoding", b"").decode("latin-1"))
         if state is not None and since >= 0:
             shared = await self._shared_answer(device, state, since, seal, encoding)

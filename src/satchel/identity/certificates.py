@@ -59,6 +59,11 @@ def fingerprint_of(ca_file: str) -> str:
     return hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).hexdigest()
 
 
+def expiry_of(cert_file: Path) -> datetime:
+    """When a certificate ends (the first of a chain: the server's own)."""
+    return x509.load_pem_x509_certificates(cert_file.read_bytes())[0].not_valid_after_utc
+
+
 def _names(hostnames: Sequence[str]) -> list[x509.GeneralName]:
     wanted = dict.fromkeys(["localhost", "127.0.0.1", "::1", socket.gethostname(), *hostnames])
     names: list[x509.GeneralName] = []

@@ -29,6 +29,7 @@ from satchel.staging.abilities import save_abilities
 from satchel.staging.head import read_scopes
 from satchel.staging.users import Users
 from satchel.staging.written import asked_now, executed_lately, forget_old, note_written, noted_among
+from satchel.telemetry.trace import span
 
 SIDE_BY_SIDE = 16
 LOOK_SECONDS = 0.05
@@ -121,6 +122,14 @@ class _Play:
 
     async def run(self) -> bool:
         """True where it was settled, False where it waits. Errors: StoreBusy; then the journal is as it was."""
+        name, device = self._work.organization.name, self._set.device
+        with (
+            span("play edit set", parent=self._set.trace, organization=name, device=device, edit_set=self._set.id),
+            structlog.contextvars.bound_contextvars(device=device, edit_set=self._set.id),
+        ):
+            return await self._run_or_wait()
+
+    async def _run_or_wait(self) -> bool:
         try:
             return await self._run()
         except SatchelError as error:
@@ -128,7 +137,7 @@ class _Play:
                 return True
             await self._wait(error)
         except Exception as error:  # a defect of ours delays this one set, and nothing else
-            log.error("edit set failed", edit_set=self._set.id, exc_info=error)
+            log.error("edit set failed", exc_info=error)
             await self._wait(SatchelError("Playing it failed; the log of the worker says why."))
         return False
 
@@ -285,7 +294,6 @@ class _Play:
         log.info(
             "edit set waits",
             organization=self._work.organization.name,
-            edit_set=self._set.id,
             reason=error.code,
             may_be_executed=self._is_unknown,
         )

@@ -63,6 +63,8 @@ class ProvisioningWork(msgspec.Struct, frozen=True):
     """Deletes what object storage holds of an organization."""
     sealing: Sealing
     """How snapshots are sealed."""
+    tidy_telemetry: Callable[[], Awaitable[int]]
+    """Deletes logs and traces beyond their time."""
     drop_queue: Callable[[Connection, Organization], Awaitable[None]]
     """Deletes the organization's waiting work items."""
 

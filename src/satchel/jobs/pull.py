@@ -23,6 +23,7 @@ from satchel.staging.head import Head, read_scopes
 from satchel.staging.keys import begin_keys, compare_keys, end_keys, keep_keys
 from satchel.staging.watermark import StoredWatermark, advance, read_watermark, reconciled, start_over
 from satchel.staging.written import writes_now
+from satchel.telemetry.trace import span
 
 log = structlog.get_logger()
 CONFIRM_CHUNK = 100
@@ -78,9 +79,11 @@ async def _read_changes(work: OrganizationWork, entity: Entity, stored: StoredWa
         writes = None if is_resumed else await writes_now(connection)
     async with aclosing(ahead(work.source.changes(entity, stored.watermark, work.page_size))) as pages:
         async for page in pages:
-            async with work.staging.transaction() as connection:
-                changed, head = await apply_page(connection, entity, page, writes=writes)
-                version = await advance(connection, entity.name, page.watermark, version=version, is_last=page.is_last)
+            with span("page", rows=page.row_count, removed=len(page.removed)):
+                async with work.staging.transaction() as connection:
+                    changed, head = await apply_page(connection, entity, page, writes=writes)
+                    position = page.watermark
+                    version = await advance(connection, entity.name, position, version=version, is_last=page.is_last)
             await _count(work, entity, pulled, page, changed, head)
 
 

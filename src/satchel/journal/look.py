@@ -104,6 +104,29 @@ async def count_sets(connection: Connection) -> list[Count]:
     return [Count(*row) for row in await (await connection.execute(_SQL["counts"])).fetchall()]
 
 
+class Backlog(msgspec.Struct, frozen=True):
+    """What is not settled."""
+
+    waiting: int
+    """To be played, those that may have been executed among them."""
+    trying: int
+    """Of those: tried at least once, with a problem."""
+    held: int
+    """Somebody decides."""
+    oldest_due_at: datetime | None
+    """When the oldest came that may be played now."""
+    oldest_held_at: datetime | None
+    problem: str | None
+    """Of one of those that were tried."""
+
+
+async def read_backlog(connection: Connection) -> Backlog:
+    """What is not settled. Cost: in proportion to it."""
+    row = await (await connection.execute(_SQL["backlog"])).fetchone()
+    assert row is not None  # noqa: S101 - an aggregate always has one
+    return Backlog(*row)
+
+
 async def try_again(connection: Connection, numbers: Sequence[int]) -> list[int]:
     """Have these sets played now, as they are; returns those that were not settled."""
     cursor = await connection.execute(_SQL["again"], {"numbers": list(numbers)})

@@ -22,3 +22,9 @@ where number = any(%(numbers)s) and state <> 'settled' returning number
 -- lock --
 select number, version, state, device, id::text, edits, known from satchel.edit_set
 where number = any(%(numbers)s) order by number for update
+
+-- backlog --
+select count(*) filter (where state <> 'held'), count(*) filter (where state <> 'held' and problem is not null),
+    count(*) filter (where state = 'held'), min(received_at) filter (where state <> 'held' and next_at <= now()),
+    min(received_at) filter (where state = 'held'), min(problem) filter (where state <> 'held')
+from satchel.edit_set where state in ('waiting', 'sending', 'held')

@@ -45,7 +45,14 @@ class Received(msgspec.Struct, frozen=True):
 
 
 async def receive(
-    staging: Database, sets: Sequence[msgspec.Raw], model: ClientModel, *, device: str, user_id: str, max_unsettled: int
+    staging: Database,
+    sets: Sequence[msgspec.Raw],
+    model: ClientModel,
+    *,
+    device: str,
+    user_id: str,
+    max_unsettled: int,
+    trace: str = "",
 ) -> Received:
     """Put sets into the journal, in order; what has a receipt without a refusal is durable.
 
@@ -63,10 +70,10 @@ async def receive(
                 raise TooManyEdits
             new = []  # what frees room goes first; the device comes again with these
         again = [each for each in readable if each.id in before and _is_taken_up(each, before[each.id], device)]
-        numbers = await add(connection, new, device=device, user_id=user_id) if new else {}
+        numbers = await add(connection, new, device=device, user_id=user_id, trace=trace) if new else {}
         known = {each.id: await known_before(connection, each.id, device=device) for each in again if not each.edits}
         for each in again:
-            numbers[each.id] = await replace(connection, each)
+            numbers[each.id] = await replace(connection, each, trace=trace)
         kept = [each for each in readable if each.id in numbers]
         rows = [(numbers[each.id], row) for each in kept for row in touched_rows(each, model)]
         if rows:

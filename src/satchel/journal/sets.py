@@ -45,6 +45,8 @@ class JournaledSet(msgspec.Struct, frozen=True, kw_only=True):
     attempt: Attempt | None
     """Set: it may have been executed."""
     received_at: datetime
+    trace: str = ""
+    """The request it came with (traceparent)."""
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -67,7 +69,9 @@ async def standing(connection: Connection, set_ids: Sequence[str]) -> dict[str, 
     }
 
 
-async def add(connection: Connection, new: Sequence[EditSet], *, device: str, user_id: str) -> dict[str, int]:
+async def add(
+    connection: Connection, new: Sequence[EditSet], *, device: str, user_id: str, trace: str = ""
+) -> dict[str, int]:
     """Put new sets into the journal, in order; returns their numbers. One that was put there just now is left out."""
     parameters = {
         "ids": [each.id for each in new],
@@ -76,17 +80,19 @@ async def add(connection: Connection, new: Sequence[EditSet], *, device: str, us
         "edits": [_encode(each.edits).decode() for each in new],
         "device": device,
         "user_id": user_id,
+        "trace": trace or None,
     }
     return dict(await (await connection.execute(_SQL["add"], parameters)).fetchall())
 
 
-async def replace(connection: Connection, edit_set: EditSet) -> int:
+async def replace(connection: Connection, edit_set: EditSet, *, trace: str = "") -> int:
     """Put another version of a set into its place; returns its number."""
     parameters = {
         "id": edit_set.id,
         "version": edit_set.version,
         "made_at": edit_set.made_at,
         "edits": _encode(edit_set.edits).decode(),
+        "trace": trace or None,
     }
     row = await (await connection.execute(_SQL["replace"], parameters)).fetchone()
     assert row is not None  # noqa: S101 - it stands, and is locked
@@ -224,7 +230,7 @@ async def drop_settled(connection: Connection, *, days: int) -> None:
 
 
 def _journaled(row: tuple[Any, ...]) -> JournaledSet:
-    number, set_id, version, device, user_id, made_at, edits, _, tries, attempt, received_at = row
+    number, set_id, version, device, user_id, made_at, edits, _, tries, attempt, received_at, trace = row
     return JournaledSet(
         number=number,
         id=set_id,
@@ -236,4 +242,5 @@ def _journaled(row: tuple[Any, ...]) -> JournaledSet:
         tries=tries,
         attempt=msgspec.json.decode(attempt, type=Attempt) if attempt else None,
         received_at=received_at,
+        trace=trace or "",
     )

@@ -3,8 +3,8 @@ select id::text, version, state, verdict, device, md5(edits) from satchel.edit_s
 order by number for update
 
 -- add --
-insert into satchel.edit_set (id, version, device, user_id, made_at, edits)
-select n.id, n.version, %(device)s, %(user_id)s, n.made_at, n.edits
+insert into satchel.edit_set (id, version, device, user_id, made_at, edits, trace)
+select n.id, n.version, %(device)s, %(user_id)s, n.made_at, n.edits, %(trace)s
 from unnest(%(ids)s::uuid[], %(versions)s::integer[], %(made_at)s::text[], %(edits)s::text[])
     with ordinality as n (id, version, made_at, edits, place)
 order by n.place on conflict (id) do nothing returning id::text, number
@@ -13,7 +13,7 @@ order by n.place on conflict (id) do nothing returning id::text, number
 -- Taken up again: another version of what was not executed. It keeps its place.
 update satchel.edit_set set version = %(version)s, edits = %(edits)s, made_at = %(made_at)s, state = 'waiting',
     next_at = now(), tries = 0, problem = null, attempt = null, verdict = null, outcome = null, verdict_number = null,
-    known = null, settled_at = null
+    known = null, settled_at = null, trace = %(trace)s
 where id = %(id)s returning id::text, number
 
 -- add_rows --
@@ -40,7 +40,8 @@ turn as (
     select d.device, count(s.number) as busy from device d
     left join satchel.edit_set s on s.device = d.device and s.number = any(%(under_way)s)
     where d.device is not null group by d.device)
-select s.number, s.id::text, s.version, s.device, s.user_id, s.made_at, s.edits, s.state, s.tries, s.attempt, s.received_at
+select s.number, s.id::text, s.version, s.device, s.user_id, s.made_at, s.edits, s.state, s.tries, s.attempt, s.received_at,
+    s.trace
 from turn t cross join lateral (
     select *, row_number() over (order by w.number) as place from (
         select * from satchel.edit_set s

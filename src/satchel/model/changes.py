@@ -56,6 +56,8 @@ class SourceInfo(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     """One line for a person: version, the user Satchel is there."""
     user_id: str | None = None
+    clock_skew_seconds: float | None = None
+    """Its clock against ours; None: it tells no time."""
 
 
 class Source(Protocol):

@@ -19,6 +19,7 @@ class WorkName(StrEnum):
     MOVE_WINDOWS = "move_windows"
     PLAYBACK = "playback"
     SEAL_SNAPSHOTS = "seal_snapshots"
+    TIDY_TELEMETRY = "tidy_telemetry"
 
 
 class WorkItem(msgspec.Struct, frozen=True):
@@ -27,6 +28,10 @@ class WorkItem(msgspec.Struct, frozen=True):
     name: WorkName
     organization: str
     entity: str = ""
+    trace: str = ""
+    """Where it was asked for (traceparent); it decides nothing."""
+    number: int = 0
+    """Its number in the queue; 0: it is not there yet."""
 
     @property
     def lock(self) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import httpx
 import structlog
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from satchel.database.pool import Database
 from satchel.database.queries import load_queries
@@ -49,6 +50,8 @@ class SyncServers:
 
     async def _tell(self, client: httpx.AsyncClient, url: str, *, is_gone: bool) -> None:
         try:
-            (await client.request("DELETE" if is_gone else "PUT", url)).raise_for_status()
+            headers: dict[str, str] = {}
+            TraceContextTextMapPropagator().inject(headers)
+            (await client.request("DELETE" if is_gone else "PUT", url, headers=headers)).raise_for_status()
         except httpx.HTTPError as error:
             log.warning("sync server not told", url=url, reason=type(error).__name__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 
@@ -48,9 +49,38 @@ async def take_due(connection: Connection) -> list[WorkItem]:
     return [WorkItem(WorkName(name), organization, entity) for name, organization, entity in rows]
 
 
-async def postpone(control: Database, item: WorkItem, seconds: float) -> None:
-    """Do not defer this item before so many seconds have passed: its source asked for a pause."""
+class Standing(msgspec.Struct, frozen=True):
+    """How a recurring work item stands."""
+
+    work_item: str
+    entity: str
+    interval_seconds: float
+    next_at: datetime
+    problem: str | None
+    """Why it did not succeed the last time."""
+    failing_since: datetime | None
+
+
+async def standing_of(control: Database, organization: Organization) -> list[Standing]:
+    """How an organization's recurring work stands."""
+    return [Standing(*row) for row in await control.fetch(_SQL["of_organization"], {"organization": organization.id})]
+
+
+async def all_failing_seconds(control: Database) -> float:
+    """For how long all pulls have been failing; 0 where one succeeds."""
+    return float((await control.fetch(_SQL["all_failing"]))[0][0])
+
+
+async def succeeded(control: Database, item: WorkItem) -> None:
+    """Note that a recurring work item is well (again)."""
+    named = {"name": item.organization, "work_item": item.name.value, "entity": item.entity}
+    await control.fetch(_SQL["succeeded"], named)
+
+
+async def postpone(control: Database, item: WorkItem, seconds: float, problem: str) -> None:
+    """Do not defer this item before so many seconds have passed, and note why it failed."""
     parameters = {
+        "problem": problem[:500],
         "name": item.organization,
         "work_item": item.name.value,
         "entity": item.entity,

@@ -25,10 +25,21 @@ where w.organization = d.organization and w.work_item = d.work_item and w.entity
 returning d.work_item, d.name, w.entity
 
 -- postpone --
-update satchel.recurring_work w set next_at = greatest(w.next_at, now() + make_interval(secs => %(seconds)s))
+update satchel.recurring_work w set next_at = greatest(w.next_at, now() + make_interval(secs => %(seconds)s)),
+    problem = %(problem)s, failing_since = coalesce(w.failing_since, now())
 from satchel.organization o
 where o.id = w.organization and o.name = %(name)s and w.work_item = %(work_item)s and w.entity = %(entity)s
 
+-- succeeded --
+update satchel.recurring_work w set problem = null, failing_since = null from satchel.organization o
+where o.id = w.organization and o.name = %(name)s and w.work_item = %(work_item)s and w.entity = %(entity)s
+and w.problem is not null
+
+-- all_failing --
+-- For how long all pulls have been failing; 0 where one succeeds, or there is none.
+select coalesce(min(case when problem is null then 0 else extract(epoch from now() - failing_since) end), 0)
+from satchel.recurring_work where work_item = 'pull'
+
 -- of_organization --
-select work_item, entity, interval_seconds, next_at from satchel.recurring_work
+select work_item, entity, interval_seconds, next_at, problem, failing_since from satchel.recurring_work
 where organization = %(organization)s order by work_item, entity

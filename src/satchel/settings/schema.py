@@ -106,6 +106,9 @@ class SourceSettings(Section, frozen=True, kw_only=True):
     retry_wait_limit_seconds: Annotated[
         float, Meta(ge=0, le=3600, description="How long one request is repeated before its work item waits instead.")
     ] = 30.0
+    delta_link_lifetime_days: Annotated[
+        float, Meta(gt=0, le=3650, description="How long the source keeps a delta link; warnings come before.")
+    ] = 7.0
     max_concurrency: Annotated[int, Meta(ge=1, le=52, description="Most requests at once to one source.")] = 16
 
 
@@ -228,6 +231,41 @@ class Log(Section, frozen=True, kw_only=True):
     ] = "auto"
 
 
+class Telemetry(Section, frozen=True, kw_only=True):
+    """Logs and traces, kept in object storage."""
+
+    keep: Annotated[bool, Meta(description="Keep them; `satchel logs` and `satchel trace` search them.")] = True
+    retention_days: Annotated[float, Meta(gt=0, le=3650, description="How long they are kept.")] = 14.0
+    flush_seconds: Annotated[float, Meta(ge=0.1, le=600, description="How often they are written.")] = 5.0
+    otlp_endpoint: Annotated[
+        str,
+        Meta(description="OTLP/HTTP collector they also go to; empty: as OTEL_EXPORTER_OTLP_ENDPOINT says, else none."),
+    ] = ""
+
+
+class Health(Section, frozen=True, kw_only=True):
+    """What counts as healthy."""
+
+    look_seconds: Annotated[
+        float, Meta(ge=1, le=3600, description="How often the provisioning service examines everything.")
+    ] = 20.0
+    max_queue_age_seconds: Annotated[
+        float, Meta(ge=0, le=86400, description="Sync servers are not ready beyond this age of the queue; 0: no limit.")
+    ] = 0.0
+    max_lag_seconds: Annotated[
+        float, Meta(ge=0, le=864000, description="The same, where all pulls have failed for so long; 0: no limit.")
+    ] = 0.0
+
+
+class Metrics(Section, frozen=True, kw_only=True):
+    """Metrics of each service (Prometheus), without credentials: keep the address in a network of your own."""
+
+    host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
+    provisioning_port: Annotated[int, Meta(ge=0, le=65535, description="Of the provisioning service; 0: none.")] = 0
+    worker_port: Annotated[int, Meta(ge=0, le=65535, description="Of the data sync worker; 0: none.")] = 0
+    sync_port: Annotated[int, Meta(ge=0, le=65535, description="Of the sync server; 0: none.")] = 0
+
+
 class Enrolment(Section, frozen=True, kw_only=True):
     """How devices come in."""
 
@@ -306,6 +344,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     storage: Storage = Storage()
     secrets: Secrets = Secrets()
     log: Log = Log()
+    telemetry: Telemetry = Telemetry()
+    metrics: Metrics = Metrics()
+    health: Health = Health()
     enrolment: Enrolment = Enrolment()
     sign_in: SignIn = SignIn()
     devices: Devices = Devices()

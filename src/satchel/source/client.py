@@ -75,6 +75,11 @@ class Client:
             )
         return whole
 
+    @property
+    def skew_seconds(self) -> float | None:
+        """The source's clock against ours, by its last answer; None: it told no time."""
+        return self._transport.skew_seconds
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._transport.aclose()

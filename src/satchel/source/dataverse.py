@@ -57,7 +57,12 @@ class DataverseSource:
             raise _not_dataverse(error) from error
         except SourceUnreachable as error:
             raise misconfigured(error) from error
-        return SourceInfo(kind="dataverse", description=await self._description(), user_id=who.user_id.lower())
+        return SourceInfo(
+            kind="dataverse",
+            description=await self._description(),
+            user_id=who.user_id.lower(),
+            clock_skew_seconds=self._client.skew_seconds,
+        )
 
     async def metadata(self, detailed: frozenset[str] = frozenset()) -> Metadata:
         """Read `$metadata` and `EntityDefinitions`; details of the named entities only, side by side."""

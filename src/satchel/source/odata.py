@@ -50,7 +50,7 @@ class ODataSource:
             raise _refused(error) from error
         except SourceUnreachable as error:
             raise misconfigured(error) from error
-        return SourceInfo(kind="odata", description=_description(answer))
+        return SourceInfo(kind="odata", description=_description(answer), clock_skew_seconds=self._client.skew_seconds)
 
     async def metadata(self, detailed: frozenset[str] = frozenset()) -> Metadata:
         """Read `$metadata`, which holds all there is to know."""

@@ -5,15 +5,20 @@ Nothing here knows OData or tokens; `client` and `tokens` send through it.
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from email.utils import parsedate_to_datetime
 from typing import Generic, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 import msgspec
 import structlog
+from opentelemetry import trace
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from satchel.errors import (
     DeltaLinkExpired,
@@ -33,6 +38,9 @@ MAX_ERROR_BYTES = 64 * 1024
 MAX_TRIES = 8
 CONNECT_TIMEOUT_SECONDS = 10.0
 
+_KEYS = re.compile(r"\([^)]*\)?")
+_propagator = TraceContextTextMapPropagator()
+_tracer = trace.get_tracer("satchel")
 _log = structlog.get_logger(__name__)
 
 SinkT = TypeVar("SinkT", covariant=True)
@@ -92,6 +100,8 @@ class Transport:
     def __init__(self, connection: Connection, pace: Pace) -> None:
         """Open nothing yet. Errors: SourceMisconfigured for an unusable certificate file."""
         self._pace = pace
+        self.skew_seconds: float | None = None
+        """The source's clock against ours, by its last answer."""
         self._patience_seconds = connection.patience_seconds
         self.limiter = Limiter(pace, start=connection.start_concurrency, maximum=connection.max_concurrency)
         self._http = httpx.AsyncClient(
@@ -127,7 +137,8 @@ class Transport:
     async def _send_once(self, request: Request[BodyT]) -> Answer[BodyT]:
         async with self.limiter.slot() as generation:
             try:
-                answer = await self._exchange(request)
+                with _span(request) as span:
+                    answer = await self._exchange(request, span)
             except httpx.InvalidURL as error:
                 raise SourceMisconfigured("The source's address is not a URL.") from error
             except httpx.RequestError as error:
@@ -138,10 +149,12 @@ class Transport:
             self.limiter.succeeded()
             return answer
 
-    async def _exchange(self, request: Request[BodyT]) -> Answer[BodyT]:
-        async with self._http.stream(
-            request.method, request.url, headers=dict(request.headers), content=request.content
-        ) as response:
+    async def _exchange(self, request: Request[BodyT], span: trace.Span) -> Answer[BodyT]:
+        headers = dict(request.headers)
+        _propagator.inject(headers)
+        async with self._http.stream(request.method, request.url, headers=headers, content=request.content) as response:
+            span.set_attribute("status", response.status_code)
+            self._note_clock(response.headers.get("date"))
             is_good = response.is_success or response.status_code == httpx.codes.NOT_MODIFIED
             sink: Sink[BodyT] | Collect = request.sink() if is_good else Collect(MAX_ERROR_BYTES, is_cut=True)
             async for chunk in response.aiter_bytes():
@@ -151,9 +164,29 @@ class Transport:
                 raise _error(response, body, self._pace)
             return Answer(request.url, response.status_code, response.headers, body)  # type: ignore[arg-type]
 
+    def _note_clock(self, date: str | None) -> None:
+        with suppress(TypeError, ValueError):
+            self.skew_seconds = (parsedate_to_datetime(date or "") - self._pace.now()).total_seconds()
+
     def _wait_seconds(self, error: RetryLater, attempt: int) -> float:
         asked = error.wait_seconds if isinstance(error, SourceBusy) else 0.0
         return asked or self._pace.backoff_seconds(attempt)
+
+
+@contextmanager
+def _span(request: Request[BodyT]) -> Iterator[trace.Span]:
+    """A span that tells where a request went, without query and keys: those may hold what users wrote."""
+    parts = urlsplit(request.url)
+    attributes = {"method": request.method, "host": parts.hostname or "", "path": _KEYS.sub("(...)", parts.path)[:200]}
+    with _tracer.start_as_current_span(
+        "source request", None, trace.SpanKind.CLIENT, attributes, record_exception=False, set_status_on_exception=False
+    ) as span:
+        try:
+            yield span
+        except Exception as error:
+            words = f"{error.message} [{error.code}]" if isinstance(error, SatchelError) else type(error).__name__
+            span.set_status(trace.Status(trace.StatusCode.ERROR, words))
+            raise
 
 
 def unreachable(error: httpx.RequestError, url: str) -> SatchelError:

@@ -71,6 +71,12 @@ async def staged_count(connection: Connection, entity: str) -> int:
     return int(row[0]) if row else 0
 
 
+async def unusable_counts(connection: Connection) -> dict[str, int]:
+    """How many rows of each entity could not be staged; entities without such rows are left out."""
+    cursor = await connection.execute("select entity, count(*) from satchel.unusable_row group by 1 order by 1")
+    return dict(await cursor.fetchall())
+
+
 async def unusable_count(connection: Connection, entity: str) -> int:
     """How many rows of the entity were set aside."""
     cursor = await connection.execute("select count(*) from satchel.unusable_row where entity = %s", [entity])

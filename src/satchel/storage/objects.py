@@ -1,7 +1,12 @@
-"""Objects by path: written whole, read whole or in ranges, listed and deleted by prefix. Failures are ours."""
+"""Objects by path: written whole, read whole or in ranges, listed and deleted by prefix. Failures are ours.
+
+The engine's blocking calls run in threads (they leave the interpreter free meanwhile): its asynchronous ones may touch
+the interpreter from a thread of their own while the process ends, and abort it.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,6 +17,7 @@ from obstore.store import ObjectStore
 
 from satchel.errors import SatchelError, StorageBusy, StorageMisconfigured
 
+CHUNK_BYTES = 256 * 1024
 _WORDS = (
     ("no space left", "there is no space left"),
     ("permission denied", "it may not be written"),
@@ -47,7 +53,7 @@ class Objects:
     async def put(self, path: str, content: bytes) -> None:
         """Write an object; one that is there is replaced as a whole."""
         with self._failures():
-            await obstore.put_async(self.store, path, content)
+            await asyncio.to_thread(obstore.put, self.store, path, content)
 
     async def put_stream(self, path: str, chunks: AsyncIterator[bytes]) -> None:
         """Write an object piece by piece; it is there as a whole or not at all."""
@@ -63,7 +69,7 @@ class Objects:
         """Write an object unless there is one of that path; False where there is. Of several writers one succeeds."""
         with self._failures():
             try:
-                await obstore.put_async(self.store, path, content, mode="create")
+                await asyncio.to_thread(obstore.put, self.store, path, content, mode="create")
             except (obstore.exceptions.AlreadyExistsError, obstore.exceptions.PreconditionError):
                 return False
         return True
@@ -72,7 +78,7 @@ class Objects:
         """The whole object; None where there is none."""
         with self._failures():
             try:
-                return bytes(await (await obstore.get_async(self.store, path)).bytes_async())
+                return await asyncio.to_thread(lambda: bytes(obstore.get(self.store, path).bytes()))
             except FileNotFoundError as error:
                 self._refuse_missing_place(error)
                 return None
@@ -81,7 +87,7 @@ class Objects:
         """Bytes from `start` up to (not including) `end`, fewer where the object ends before; None: no object."""
         with self._failures():
             try:
-                return bytes(await obstore.get_range_async(self.store, path, start=start, end=end))
+                return await asyncio.to_thread(lambda: bytes(obstore.get_range(self.store, path, start=start, end=end)))
             except FileNotFoundError as error:
                 self._refuse_missing_place(error)
                 return None
@@ -90,30 +96,32 @@ class Objects:
         """The object piece by piece; nothing where there is none (deleted since it was listed)."""
         with self._failures():
             try:
-                answer = await obstore.get_async(self.store, path)
+                answer = await asyncio.to_thread(obstore.get, self.store, path)
             except FileNotFoundError:
                 return
-            async for chunk in answer.stream(min_chunk_size=256 * 1024):
-                yield bytes(chunk)
+            pieces = iter(answer.stream(min_chunk_size=CHUNK_BYTES))
+            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                yield bytes(piece)
 
     async def listed(self, prefix: str) -> AsyncIterator[ObjectInfo]:
         """Objects whose path begins with `prefix` (whole path segments), in no order."""
         with self._failures():
-            async for chunk in obstore.list(self.store, prefix):
+            chunks = iter(obstore.list(self.store, prefix))
+            while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
                 for meta in chunk:
                     yield ObjectInfo(str(meta["path"]), int(meta["size"]), meta["last_modified"])
 
     async def folders(self, prefix: str) -> list[str]:
         """Names of what stands one segment below `prefix`, sorted."""
         with self._failures():
-            found = await obstore.list_with_delimiter_async(self.store, prefix)
+            found = await asyncio.to_thread(obstore.list_with_delimiter, self.store, prefix)
         return sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in found["common_prefixes"])
 
     async def delete(self, path: str) -> None:
         """Delete an object; one that is not there is deleted already."""
         with self._failures():
             try:
-                await obstore.delete_async(self.store, path)
+                await asyncio.to_thread(obstore.delete, self.store, path)
             except FileNotFoundError as error:
                 self._refuse_missing_place(error)
 
@@ -151,8 +159,9 @@ class Objects:
 async def delete_prefix(store: ObjectStore, prefix: str) -> int:
     """Delete all objects whose path begins with `prefix`; returns how many."""
     count = 0
-    async for chunk in obstore.list(store, prefix):
+    chunks = iter(obstore.list(store, prefix))
+    while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
         paths = [str(meta["path"]) for meta in chunk]
-        await obstore.delete_async(store, paths)
+        await asyncio.to_thread(obstore.delete, store, paths)
         count += len(paths)
     return count

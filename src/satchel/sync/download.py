@@ -41,6 +41,7 @@ from satchel.staging.watermark import generations, never_read
 from satchel.sync.binding import UserScope, user_scope
 from satchel.sync.cursor import CursorState
 from satchel.sync.images import Images, Part, SealedFrame, parts
+from satchel.telemetry.request import note_rows
 
 KEYS_PER_LINE = 2000
 _NO_IMAGE: dict[str, Any] = {"image": 0, "image_frame": 0, "image_bucket": 0, "image_op": 0, "imaged": b""}
@@ -441,6 +442,7 @@ async def _put_lines(view: View, rows: Iterable[tuple[str, int]]) -> list[bytes]
             continue
         columns = [attribute.name for attribute in client.attributes]
         entity = view.scope.entity_by_name[name]
+        note_rows(len(row_ids))
         rendered = await render_rows(view.connection, entity, columns, row_ids, rows_per_line=view.limits.rows_per_line)
         lines += [codec.put_line(name, columns, [text]) for _, text in rendered]
     return lines

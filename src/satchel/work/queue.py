@@ -6,12 +6,14 @@ from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import procrastinate
 from procrastinate.exceptions import AlreadyEnqueued, UniqueViolation
 from procrastinate.jobs import Status
 
 from satchel.database.pool import Connection, Database
 from satchel.model.work import WorkItem, WorkName
+from satchel.telemetry.trace import current_traceparent
 from satchel.work.settle import Waiting
 
 QUEUE_BY_NAME = {
@@ -24,6 +26,7 @@ QUEUE_BY_NAME = {
     WorkName.PULL: "data",
     WorkName.PLAYBACK: "data",
     WorkName.SEAL_SNAPSHOTS: "data",
+    WorkName.TIDY_TELEMETRY: "provisioning",
 }
 EVENTS = frozenset({WorkName.PROVISION, WorkName.DEPROVISION, WorkName.MOVE})
 """Organization events: each goes back into the queue until it succeeds; several of one kind do no harm."""
@@ -31,7 +34,7 @@ HEARTBEAT_SECONDS = 3.0
 STALLED_SECONDS = 12.0
 
 Run = Callable[[WorkItem], Awaitable[None]]
-ItemTask = procrastinate.tasks.Task[[procrastinate.JobContext, str, str], Coroutine[Any, Any, None], [str, str]]
+ItemTask = procrastinate.tasks.Task[..., Coroutine[Any, Any, None], ...]
 
 
 class WorkQueue:
@@ -66,7 +69,9 @@ class WorkQueue:
         task = self._tasks[item.name].configure(lock=item.lock, queueing_lock=queueing_lock, connection=connection)
         try:
             async with connection.transaction():
-                await task.defer_async(organization=item.organization, entity=item.entity)
+                trace = item.trace or current_traceparent()
+                told = {"trace": trace} if trace else {}
+                await task.defer_async(organization=item.organization, entity=item.entity, **told)
         except AlreadyEnqueued:
             return
 
@@ -120,13 +125,13 @@ class WorkQueue:
         retry = Waiting() if name in EVENTS else False
 
         @self.app.task(name=f"satchel.{name.value}", queue=QUEUE_BY_NAME[name], retry=retry, pass_context=True)
-        async def do(context: procrastinate.JobContext, organization: str, entity: str) -> None:
+        async def do(context: procrastinate.JobContext, organization: str, entity: str, trace: str = "") -> None:
             assert self.run is not None  # noqa: S101 - only workers fetch items
             job_id, worker_id = context.job.id or 0, context.job.worker_id or 0
             self._running.add(job_id)
             self._workers.add(worker_id)
             try:
-                await self.run(WorkItem(name, organization, entity))
+                await self.run(WorkItem(name, organization, entity, trace, job_id))
             finally:
                 self._running.discard(job_id)
 
@@ -147,6 +152,31 @@ async def drop_waiting(connection: Connection, organization: str) -> None:
         " and task_name not in ('satchel.deprovision', 'satchel.move')",
         [organization],
     )
+
+
+class QueueState(msgspec.Struct, frozen=True):
+    """How the queue stands."""
+
+    waiting: int
+    """Due, and held up by nothing but the lack of a worker."""
+    doing: int
+    age_seconds: float
+    """Of the oldest that waits."""
+
+
+async def queue_state(control: Database) -> QueueState:
+    """How the queue stands. What waits for its turn behind work on the same rows does not count as waiting."""
+    rows = await control.fetch(
+        "select count(*) filter (where j.status = 'todo'), count(*) filter (where j.status = 'doing'),"
+        " coalesce(extract(epoch from now() - min(e.at) filter (where j.status = 'todo')), 0)"
+        " from procrastinate_jobs j"
+        " left join lateral (select max(greatest(at, coalesce(j.scheduled_at, at))) as at from procrastinate_events"
+        "   where job_id = j.id and type in ('deferred', 'deferred_for_retry', 'scheduled')) e on true"
+        " where j.status = 'doing' or (j.status = 'todo' and (j.scheduled_at is null or j.scheduled_at <= now())"
+        " and not exists (select from procrastinate_jobs d where d.status = 'doing' and d.lock = j.lock))"
+    )
+    waiting, doing, age = rows[0]
+    return QueueState(waiting, doing, max(0.0, float(age)))
 
 
 async def queue_depth(control: Database) -> dict[str, int]:

@@ -19,10 +19,12 @@ from satchel.jobs.refresh_model import refresh_model
 from satchel.jobs.seal_snapshot import seal_snapshots
 from satchel.model.work import WorkItem, WorkName
 from satchel.provisioning.organizations import Organization, set_state
-from satchel.provisioning.schedule import postpone
+from satchel.provisioning.schedule import postpone, succeeded
 from satchel.staging.head import read_scope
 from satchel.staging.watermark import never_read, note_problem
+from satchel.telemetry import metrics
 from satchel.work.queue import EVENTS
+from satchel.work.seen import seen_item
 from satchel.work.settle import describe, is_overtaken, wait_seconds
 
 log = structlog.get_logger()
@@ -37,56 +39,67 @@ class Runner:
 
     async def run(self, item: WorkItem) -> None:
         """Run one item. An organization that is gone ends it."""
+        if item.name is WorkName.TIDY_TELEMETRY:
+            with seen_item(item) as seen:
+                seen.is_idle = not await self._work.tidy_telemetry()
+            return
         if item.name is WorkName.NAME:  # it outlives its organization
-            await name(self._work, item.organization)
+            with seen_item(item):
+                await name(self._work, item.organization)
             return
         organization = await self._work.organizations.find(item.organization)
         if organization is None:
             return
-        try:
-            await self._run(item, organization)
-        except Exception as error:
-            await self._settle(item, organization, error)
+        with seen_item(item) as seen:
+            try:
+                seen.is_idle = not await self._run(item, organization)
+                await succeeded(self._work.control, item)
+            except Exception as error:
+                seen.failed(error)
+                await self._settle(item, organization, error)
 
-    async def _run(self, item: WorkItem, organization: Organization) -> None:
+    async def _run(self, item: WorkItem, organization: Organization) -> bool:
+        """False where there was nothing to do."""
         match item.name:
             case WorkName.PROVISION:
                 await provision(self._work, organization)
-                log.info("provisioned", organization=organization.name)
+                log.info("provisioned")
             case WorkName.DEPROVISION:
                 await deprovision(self._work, organization)
-                log.info("deprovisioned", organization=organization.name)
+                log.info("deprovisioned")
             case WorkName.MOVE:
                 await move(self._work, organization)
+            case _ if organization.state != "active":
+                return False
             case WorkName.REFRESH_MODEL:
-                await self._refresh_model(organization)
+                return await self._refresh_model(organization)
             case WorkName.PULL:
-                await self._pull(organization, item.entity)
+                return await self._pull(organization, item.entity)
             case WorkName.MOVE_WINDOWS:
-                await self._move_windows(organization)
+                await move_windows(await self._work.open_work(organization), datetime.now(UTC))
             case WorkName.PLAYBACK:
-                await self._playback(organization)
+                return await self._playback(organization)
             case WorkName.SEAL_SNAPSHOTS:
-                await self._seal_snapshots(organization)
+                return await self._seal_snapshots(organization)
+        return True
 
-    async def _refresh_model(self, organization: Organization) -> None:
-        if organization.state != "active":
-            return
+    async def _refresh_model(self, organization: Organization) -> bool:
         scope, is_changed = await refresh_model(await self._work.open_work(organization), datetime.now(UTC))
         if is_changed:
             await reschedule(self._work, organization, scope)
             await self._work.sync_servers.announce(organization.name)
         if organization.problem:
             await self._work.organizations.set_problem(organization, None)
+        return is_changed
 
-    async def _pull(self, organization: Organization, entity: str) -> None:
-        if organization.state != "active":
-            return
+    async def _pull(self, organization: Organization, entity: str) -> bool:
         pulled = await pull(await self._work.open_work(organization), entity)
         if organization.is_refilling:
             await self._end_refilling(organization)
+        metrics.count("satchel_pulled_rows_total", pulled.rows, organization=organization.name)
         if pulled.changed:
-            log.info("pulled", organization=organization.name, entity=entity, rows=pulled.rows, changed=pulled.changed)
+            log.info("pulled", rows=pulled.rows, changed=pulled.changed)
+        return bool(pulled.changed)
 
     async def _end_refilling(self, organization: Organization) -> None:
         """Once every entity was read to the end, devices and their edits are let in again."""
@@ -99,19 +112,16 @@ class Runner:
             await self._work.sync_servers.announce(organization.name)
             log.info("read again", organization=organization.name)
 
-    async def _move_windows(self, organization: Organization) -> None:
-        if organization.state == "active":
-            await move_windows(await self._work.open_work(organization), datetime.now(UTC))
+    async def _playback(self, organization: Organization) -> bool:
+        if organization.is_refilling:
+            return False
+        settled = await playback(await self._work.open_work(organization))
+        if settled:
+            log.info("played back", edit_sets=settled)
+        return bool(settled)
 
-    async def _playback(self, organization: Organization) -> None:
-        if organization.state == "active" and not organization.is_refilling:
-            settled = await playback(await self._work.open_work(organization))
-            if settled:
-                log.info("played back", organization=organization.name, edit_sets=settled)
-
-    async def _seal_snapshots(self, organization: Organization) -> None:
-        if organization.state == "active":
-            await seal_snapshots(await self._work.open_work(organization), self._work.sealing)
+    async def _seal_snapshots(self, organization: Organization) -> bool:
+        return bool(await seal_snapshots(await self._work.open_work(organization), self._work.sealing))
 
     async def _settle(self, item: WorkItem, organization: Organization, error: Exception) -> None:
         """A recurring item ends here and comes again by its schedule; an event goes back into the queue."""
@@ -120,9 +130,6 @@ class Runner:
         reason = describe(error)
         log.warning(
             "work item failed",
-            work_item=item.name,
-            organization=item.organization,
-            entity=item.entity,
             reason=reason,
             exc_info=None if isinstance(error, RetryLater | ConfigError) else error,
         )
@@ -132,7 +139,7 @@ class Runner:
         if item.name in EVENTS:
             await self._work.organizations.set_problem(organization, reason)
             raise error
-        await postpone(self._work.control, item, wait_seconds(error, attempts=3))
+        await postpone(self._work.control, item, wait_seconds(error, attempts=3), reason)
         await self._note(item, organization, reason)
 
     async def _note(self, item: WorkItem, organization: Organization, reason: str) -> None:

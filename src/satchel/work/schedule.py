@@ -16,6 +16,7 @@ from satchel.provisioning.schedule import take_due
 from satchel.work.queue import WorkQueue
 
 TAKE_OVER_SECONDS = 5.0
+TIDY_SECONDS = 6 * 3600.0
 log = structlog.get_logger()
 
 
@@ -54,6 +55,17 @@ async def keep_dropping(organizations: Organizations, databases: StagingDatabase
         except SatchelError as error:
             log.warning("unused database not dropped yet", reason=error.message)
         await asyncio.sleep(every_seconds)
+
+
+async def keep_tidying(control: Database, queue: WorkQueue) -> None:
+    """Defer the tidying of logs and traces, at the start and every few hours, until cancelled."""
+    while True:
+        try:
+            async with control.transaction() as connection:
+                await queue.defer(connection, WorkItem(WorkName.TIDY_TELEMETRY, ""))
+        except SatchelError as error:
+            log.warning("tidying waits", reason=error.message)
+        await asyncio.sleep(TIDY_SECONDS)
 
 
 async def keep_looking_for_forgotten(control: Database, queue: WorkQueue) -> None:
