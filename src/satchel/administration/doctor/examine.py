@@ -27,6 +27,7 @@ from satchel.work.queue import QueueState, queue_state
 
 AT_ONCE = 6
 DATABASE_SECONDS = 15.0
+FIRST_SECONDS = 10.0
 log = structlog.get_logger()
 Standing = dict[str, Seen]
 
@@ -73,6 +74,7 @@ async def _look_at_all(
 async def keep_examining(rooms: Rooms, every_seconds: float) -> None:
     """Examine all the time, until cancelled: the metrics show it, the log tells what is new and what is over."""
     known: dict[tuple[str, str, str], Finding] = {}
+    await asyncio.sleep(min(every_seconds, FIRST_SECONDS))  # the others start as well
     while True:
         try:
             findings, seen, queue = await examine(rooms, is_asking=False)
