@@ -52,6 +52,11 @@ class Host:
         assert self._holder is not None
         return Path(f"/proc/{self._holder.pid}/root") / path.lstrip("/")
 
+    def sockets(self) -> str:
+        """The host's IPv4 connections, as the kernel lists them."""
+        assert self._holder is not None
+        return Path(f"/proc/{self._holder.pid}/net/tcp").read_text()
+
     def enter(self, command: Sequence[str | Path]) -> list[str]:
         """The command, run on the host."""
         assert self._holder is not None

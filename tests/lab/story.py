@@ -20,7 +20,7 @@ from tests.lab.devices import Crowd
 from tests.lab.host import ROOT
 from tests.lab.network import cut, ip, mend
 from tests.lab.reach import CONNECTED
-from tests.lab.watch import served_serial, wait_until, wait_until_all_up
+from tests.lab.watch import peers, served_serial, wait_until, wait_until_all_up
 from tests.support.processes import wait_for
 
 CALM_SECONDS = float(os.environ.get("SATCHEL_LAB_SECONDS", "2"))
@@ -40,6 +40,8 @@ def tell(lab: Lab, devices: int, only: str) -> dict[str, Any]:
     crowd = Crowd(lab, devices)
     crowd.begin()
     lab.say(f"{len(crowd.users)} devices hold their data")
+    wait_for(lambda: all_peers(lab) >= set(CLIENTS.values()), "sync servers to see the devices' own addresses")
+    lab.say("sync servers see the devices' own addresses")
     rounds: dict[str, tuple[float, float]] = {}
     for name, trouble in TROUBLES.items():
         if only not in name:
@@ -59,6 +61,11 @@ def tell(lab: Lab, devices: int, only: str) -> dict[str, Any]:
     report = {"edits": counts, "syncs": sync_counts(stories, rounds), "kept from": reached}
     lab.say(f"tries of each sync, by what was going on: {report['syncs']}")
     return report
+
+
+def all_peers(lab: Lab) -> set[str]:
+    """Addresses that any of the sync servers sees just now."""
+    return set().union(*(peers(lab, host) for host in lab.topology.with_role(Role.SYNC)))
 
 
 def check_reach(lab: Lab) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import socket
+from ipaddress import ip_address
 
 from cryptography import x509
 
@@ -51,6 +52,16 @@ def wait_until_all_up(lab: Lab) -> None:
     """Every sync server takes devices."""
     for host in lab.topology.with_role("sync"):  # type: ignore[arg-type]
         wait_until(lab, host, "UP", 60)
+
+
+def peers(lab: Lab, host: str) -> set[str]:
+    """The addresses that a sync server sees at the other end of its connections."""
+    found = set()
+    for line in lab.hosts[host].sockets().splitlines()[1:]:
+        _, local, remote, *_ = line.split()
+        if local == f"0100007F:{lab.topology.ports.sync_server:04X}":
+            found.add(str(ip_address(bytes.fromhex(remote[:8])[::-1])))
+    return found
 
 
 def served_serial(lab: Lab, name: str) -> int:

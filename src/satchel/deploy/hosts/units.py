@@ -85,6 +85,7 @@ def _front(topology: Topology) -> str:
         "KillMode=mixed",
         "KillSignal=SIGUSR1",
         f"TimeoutStopSec={_STOP_SECONDS}",
+        "DynamicUser=yes",
         # To bind an address that is not the host's own.
         "CapabilityBoundingSet=CAP_NET_RAW",
         "AmbientCapabilities=CAP_NET_RAW",
