@@ -12,6 +12,7 @@ import time
 import traceback
 from pathlib import Path
 
+from tests.contract.issuer.fixture import install
 from tests.lab.host import ROOT
 
 INSIDE = "SATCHEL_LAB_INSIDE"
@@ -24,6 +25,7 @@ def enter(arguments: list[str]) -> int:
     if os.geteuid() != 0:
         print("The lab makes network namespaces: run it as root.", file=sys.stderr)
         return 2
+    install()  # later there is no network
     namespaces = ["--net", "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--mount-proc"]
     command = ["setpriv", "--pdeathsig", "KILL", "--", "unshare", *namespaces]
     command += [sys.executable, "-m", "tests.lab", *arguments]

@@ -56,7 +56,6 @@ def check_edits(source: Sandbox, stories: list[dict[str, Any]], users: dict[int,
 
 def check_copies(lab: Lab, stories: list[dict[str, Any]], users: dict[int, str]) -> None:
     """Each device holds what the source says its user may see: not a row more, not a row less, value by value."""
-    assert lab.source is not None
     source = lab.source
     told = {
         "source": {

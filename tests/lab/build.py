@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from satchel.deploy.parse import parse
 from satchel.deploy.topology import Role, Topology
+from tests.contract.issuer.fixture import TENANT
 from tests.lab.host import ROOT, Host, environment_of
 from tests.lab.network import Network
 from tests.lab.secrets import Secrets
@@ -39,6 +40,8 @@ tick_seconds = 0.2
 deletion_check_interval_seconds = 1
 [settings.sync]
 head_reread_seconds = 1
+[settings.sign_in]
+scopes = "openid offline_access access"
 [settings.source]
 retry_wait_limit_seconds = 2
 """
@@ -69,7 +72,13 @@ class Lab:
         self.units = Units(self.logs)
         self.hosts: dict[str, Host] = {}
         self.databases: dict[str, subprocess.Popen[bytes]] = {}
-        self.source: Sandbox | None = None
+        self._source: Sandbox | None = None
+
+    @property
+    def source(self) -> Sandbox:
+        """The organization's source, which runs since `build`."""
+        assert self._source is not None
+        return self._source
 
     def render(self, program: str) -> Topology:
         """Run `satchel deploy check` and `render` as an administrator does."""
@@ -89,7 +98,7 @@ class Lab:
         os.environ["SSL_CERT_FILE"] = str(authorities)
         self._make_hosts()
         self.say("hosts and firewalls stand")
-        first = [self._start_source, self.units.get("ns1", "dns").start]
+        first = [self._start_outside, self.units.get("ns1", "dns").start]
         first += [lambda name=name: self._make_database(name) for name in self.topology.with_role(Role.DATABASE)]
         at_once(first)
         self.units.get("control1", "provisioning").start()  # brings the databases to this version first
@@ -108,12 +117,6 @@ class Lab:
         """A command of the administrator's, on the provisioning host."""
         unit = self.units.get("control1", "provisioning")
         return unit.host.run([self.program, *arguments, "--config", "/etc/satchel/satchel.toml"], unit.environment())
-
-    def invite(self, users: list[str]) -> list[str]:
-        """Enrolment links, by a program on the provisioning host."""
-        unit = self.units.get("control1", "provisioning")
-        command = [sys.executable, "-m", "tests.lab.invitations", ORGANIZATION, *users]
-        return json.loads(unit.host.run(command, unit.environment()))  # type: ignore[no-any-return]
 
     def start_database(self, name: str) -> None:
         """Debian's PostgreSQL, as its own user."""
@@ -175,6 +178,26 @@ class Lab:
             _as_postgres(["psql", "-h", "/run", "-qc", role, "-c", "grant pg_signal_backend to satchel", "postgres"])
         )
 
+    def _start_outside(self) -> None:
+        """What Satchel needs and is not of it: the source, then the identity provider with its users."""
+        self._start_source()
+        accounts = {
+            user["id"]: {"oid": user["azureactivedirectoryobjectid"], "tid": TENANT, "name": user["name"]}
+            for user in self.source.users
+        }
+        options = {
+            "host": self.topology.hosts["id1"].address, "port": 443, "issuer": self.topology.identity.issuer,
+            "cert": "/etc/satchel/tls/host.pem", "key": "/etc/satchel/tls/host.key", "accounts": accounts,
+            "deviceClient": self.topology.identity.client_id, "audience": self.topology.identity.audience,
+        }  # fmt: skip
+        with (self.logs / "issuer.log").open("ab") as log:
+            child = subprocess.Popen(
+                self.hosts["id1"].python("tests.contract.issuer.fixture", json.dumps(options)),
+                stdout=subprocess.PIPE, stderr=log, env=environment_of(), cwd=ROOT,
+            )  # fmt: skip
+        assert child.stdout is not None
+        assert child.stdout.readline(), (self.logs / "issuer.log").read_text()
+
     def _start_source(self) -> None:
         certificate, key = self.secrets.authority.certificate([SOURCE])
         host = self.hosts["source"]
@@ -187,11 +210,10 @@ class Lab:
         with (self.logs / "source.log").open("ab") as log:
             child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment_of(), cwd=ROOT)
         assert child.stdout is not None
-        self.source = Sandbox(_Running(child), json.loads(child.stdout.readline()))  # type: ignore[arg-type]
+        self._source = Sandbox(_Running(child), json.loads(child.stdout.readline()))  # type: ignore[arg-type]
 
     def _register(self) -> None:
         """The organization, as an administrator registers it; its name leads to the balancer."""
-        assert self.source is not None
         control = self.hosts["control1"]
         control.put("/etc/contoso.secret", self.source.client_secret.encode())
         shutil.copy(EXAMPLE_PROFILE, control.path("/etc/contoso.toml"))
@@ -202,7 +224,14 @@ class Lab:
             "--profile", "/etc/contoso.toml",
         )  # fmt: skip
         self.administrate("org", "provision", ORGANIZATION, "--wait")
+        command = [sys.executable, "-m", "tests.lab.name", ORGANIZATION, *self._where_names_are_kept()]
+        control.run(command)
         self.say("the organization is provisioned")
+
+    def _where_names_are_kept(self) -> list[str]:
+        topology = self.topology
+        server, target = (topology.hosts[topology.with_role(role)[0]].address for role in (Role.DNS, Role.BALANCER))
+        return [topology.installation.domain, server, target]
 
     def _wait_for_tables(self) -> None:
         wait_for(lambda: self.units.get("control1", "provisioning").pid, "the databases to be of this version")

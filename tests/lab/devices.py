@@ -8,7 +8,7 @@ from collections import defaultdict
 from itertools import cycle
 from typing import Any
 
-from tests.lab.build import CLIENTS, Lab, at_once
+from tests.lab.build import CLIENTS, ORGANIZATION, Lab, at_once
 from tests.lab.host import ROOT, environment_of
 
 _SHARED = 12
@@ -24,19 +24,22 @@ class Crowd:
 
     def begin(self) -> None:
         """Enrol all, download to all, let them live."""
-        assert self._lab.source is not None
         rows = self._lab.source.rows("contacts", **{"$select": "contactid,_ownerid_value"})
         owned: dict[str, list[str]] = defaultdict(list)
         for row in rows:
             owned[row["_ownerid_value"]].append(row["contactid"])
         people = [user["id"] for user in self._lab.source.users if len(owned[user["id"]]) >= _SHARED]
         self.users = dict(zip(range(self._size), cycle(people), strict=False))
-        links = self._lab.invite(list(self.users.values()))
+        domain = self._lab.topology.installation.domain
+        place = {
+            "server": f"{ORGANIZATION}.{domain}",
+            "organization": ORGANIZATION,
+            "issuer": self._lab.topology.identity.issuer,
+        }
         devices = [
-            {"number": number, "link": links[number], "shared": owned[user][:_SHARED]}
-            for number, user in self.users.items()
+            {"number": number, "user": user, "shared": owned[user][:_SHARED]} for number, user in self.users.items()
         ]
-        for place, client in enumerate(CLIENTS):
+        for index, client in enumerate(CLIENTS):
             folder = self._lab.folder / f"{client}-devices"
             folder.mkdir()
             with (self._lab.logs / f"{client}.log").open("ab") as log:
@@ -44,7 +47,7 @@ class Crowd:
                     self._lab.hosts[client].python("tests.lab.phones"), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                     stderr=log, text=True, cwd=ROOT, env=environment_of(),
                 )  # fmt: skip
-            self._say(client, json.dumps({"folder": str(folder), "devices": devices[place :: len(CLIENTS)]}))
+            self._say(client, json.dumps({**place, "folder": str(folder), "devices": devices[index :: len(CLIENTS)]}))
         at_once([lambda client=client: self._hear(client, "ready") for client in CLIENTS])
 
     def end(self) -> list[dict[str, Any]]:

@@ -1,22 +1,27 @@
 """Runs on a client host: devices that edit and sync until they are told to come to an end, and then tell all they did.
 
-Reads one JSON line: {"folder", "devices": [{"number", "link", "shared"}]}. Says "ready" when all hold their data, then
-goes on until a line comes; then settles everything and prints one JSON line: the wishes, verdicts and syncs of each.
+Reads one JSON line: {"server", "organization", "issuer", "folder", "devices": [{"number", "user", "shared"}]}. Each
+device finds the server by its name and signs in at the issuer, whose pages somebody fills in. Says "ready" when all
+hold their data, then goes on until a line comes; then settles everything and prints one JSON line: the wishes, verdicts
+and syncs of each.
 """
 
 from __future__ import annotations
 
 import json
 import random
+import ssl
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from satchel.device import Device, DeviceKey
+from satchel.device import Device, DeviceKey, by_browser
 from satchel.errors import DeviceBusy, RetryLater, SatchelError
+from tests.contract.issuer.fixture import RunningIssuer
 from tests.support.edit_torment import Kind, Verdicts, Worker
 
 CONTACTS = Kind("contact", needed="lastname", attributes=("jobtitle",))
@@ -28,7 +33,7 @@ SETTLE_SECONDS = 90.0
 class Phone:
     """One device and its user."""
 
-    def __init__(self, told: dict[str, Any], folder: Path, key_file: Path) -> None:
+    def __init__(self, told: dict[str, Any], place: dict[str, Any], folder: Path, key_file: Path) -> None:
         self.number: int = told["number"]
         self._shared: list[str] = told["shared"]
         self._r = random.Random(self.number)
@@ -37,7 +42,20 @@ class Phone:
         self.worker = Worker(self.number, CONTACTS, folder / f"device{self.number}", key_file)
         self.syncs: list[dict[str, Any]] = []
         """Each: when it began, how many tries it took, how long, and why the tries before the last failed."""
-        Device.enroll(told["link"], self.worker.folder, key=DeviceKey.from_file(key_file)).close()
+        self._user: str = told["user"]
+        self._place = place
+        self._issuer = RunningIssuer(place["issuer"], ssl.create_default_context())
+
+    def sign_in(self) -> None:
+        """By browser, as a person does."""
+        key = DeviceKey.from_file(self.worker.key_file)
+        Device.sign_in(
+            self._place["server"], self._place["organization"], self.worker.folder, key=key,
+            ask=lambda client: by_browser(client, self._at_the_browser),
+        ).close()  # fmt: skip
+
+    def _at_the_browser(self, url: str) -> None:
+        threading.Thread(target=self._issuer.sign_in, args=(url, self._user), daemon=True).start()
 
     def sync(self) -> None:
         """Until it succeeds; a failed one is tried again after as long as the error says."""
@@ -98,32 +116,25 @@ def main() -> None:
     folder = Path(told["folder"])
     key_file = folder / "key"
     key_file.write_text("a key")
-    phones = [Phone(one, folder, key_file) for one in told["devices"]]
+    phones = [Phone(one, told, folder, key_file) for one in told["devices"]]
+    _together([phone.sign_in for phone in phones])
     _together([phone.sync for phone in phones])
     print("ready", flush=True)
     stop = threading.Event()
-    lives = [threading.Thread(target=phone.live, args=(stop,)) for phone in phones]
-    for life in lives:
-        life.start()
-    sys.stdin.readline()
-    stop.set()
-    for life in lives:
-        life.join()
-    left: dict[int, list[str]] = {}
-
-    def settle(phone: Phone) -> None:
-        left[phone.number] = phone.settle()
-
-    _together([lambda phone=phone: settle(phone) for phone in phones])
-    print(json.dumps([phone.story(left[phone.number]) for phone in phones]), flush=True)
+    with ThreadPoolExecutor(max_workers=len(phones)) as threads:
+        lives = [threads.submit(phone.live, stop) for phone in phones]
+        sys.stdin.readline()
+        stop.set()
+        for life in lives:
+            life.result()
+    left = _together([phone.settle for phone in phones])
+    stories = [phone.story(each) for phone, each in zip(phones, left, strict=True)]
+    print(json.dumps(stories), flush=True)
 
 
-def _together(acts: list[Any]) -> None:
-    threads = [threading.Thread(target=act) for act in acts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+def _together(acts: list[Any]) -> list[Any]:
+    with ThreadPoolExecutor(max_workers=len(acts)) as threads:
+        return [each.result() for each in [threads.submit(act) for act in acts]]
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ class Secrets:
             files["satchel/secrets/tsig.key"] = (
                 f'key "{self._topology.dns.key_name}" {{ algorithm hmac-sha256; secret "{self._tsig}"; }};\n'.encode()
             )
-        if roles & {Role.SYNC, Role.DATABASE}:
+        if roles & {Role.SYNC, Role.DATABASE, Role.IDENTITY}:
             files["satchel/tls/host.pem"], files["satchel/tls/host.key"] = self.certificate_of(name)
         return files
 

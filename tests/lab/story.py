@@ -53,7 +53,6 @@ def tell(lab: Lab, devices: int, only: str) -> dict[str, Any]:
         lab.say(name)
     stories = crowd.end()
     lab.say("all edits are settled")
-    assert lab.source is not None
     counts = check_edits(lab.source, stories, crowd.users)
     lab.say(f"nothing lost, nothing doubled: {dict(counts)}")
     check_copies(lab, stories, crowd.users)
@@ -72,7 +71,7 @@ def check_reach(lab: Lab) -> int:
     """Every pair of hosts and ports: what has a flow connects, everything else does not. The number of the latter."""
     ports = lab.topology.ports
     listening = {Role.SYNC: (ports.sync_server, ports.management), Role.DATABASE: (ports.database,), Role.DNS: (53,),
-                 Role.BALANCER: (ports.sync,)}  # fmt: skip
+                 Role.BALANCER: (ports.sync,), Role.IDENTITY: (ports.identity,)}  # fmt: skip
     targets = [
         f"{host.address}:{port}"
         for host in lab.topology.hosts.values()
@@ -84,14 +83,15 @@ def check_reach(lab: Lab) -> int:
     sync = [f"{address[name]}:{ports.sync_server}" for name in ("sync1", "sync2")]
     management = [f"{address[name]}:{ports.management}" for name in ("sync1", "sync2")]
     databases = [f"{address[name]}:{ports.database}" for name in ("db1", "db2")]
-    source = f"{SOURCE}:443"
+    source, issuer = f"{SOURCE}:443", f"{address['id1']}:{ports.identity}"
     expected = {
-        **{name: {front, names, source} for name in CLIENTS},  # that devices reach the internet is none of ours
+        **{name: {front, names, issuer, source} for name in CLIENTS},  # that devices reach the internet is none of ours
         "lb1": {*sync, names},
         "ns1": set(),
         "db1": {names},
-        **{name: {*databases, names} for name in ("sync1", "sync2")},
-        **{name: {*databases, *management, names, source} for name in ("worker1", "worker2", "control1")},
+        "id1": {names},
+        **{name: {*databases, names, issuer} for name in ("sync1", "sync2")},
+        **{name: {*databases, *management, names, issuer, source} for name in ("worker1", "worker2", "control1")},
     }
 
     def attempts(name: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from urllib.parse import SplitResult, urlsplit
 
 from satchel.deploy.flows import flows_of
 from satchel.deploy.hosts.firewall import PATH, expected_rules, rules_of
@@ -102,8 +103,25 @@ def _roles(topology: Topology) -> Iterator[str]:
     for role in _NEEDED:
         if not topology.with_role(role):
             yield f"No host has the role {str(role)!r}."
-    if topology.with_role(Role.IDENTITY) and not topology.identity.issuer:
+    issuer = topology.identity.issuer
+    if topology.with_role(Role.IDENTITY) and not issuer:
         yield "identity.issuer: there is a host for it, but no issuer."
+    if issuer:
+        yield from _issuer(topology, urlsplit(issuer))
+
+
+def _issuer(topology: Topology, address: SplitResult) -> Iterator[str]:
+    """What is in the installation's own domain is one of its hosts, and has its port."""
+    name = address.hostname or ""
+    hosts = topology.with_role(Role.IDENTITY)
+    if address.scheme != "https" or not name:
+        yield f"identity.issuer: {topology.identity.issuer!r} is no https address."
+    elif hosts and name not in [topology.full_name(host) for host in hosts]:
+        yield f"identity.issuer: {name} is none of the hosts with the role 'identity'."
+    elif not hosts and name.endswith(f".{topology.installation.domain}"):
+        yield f"identity.issuer: {name} is no host of this topology."
+    if address.scheme == "https" and (address.port or 443) != topology.ports.identity:
+        yield f"identity.issuer: its port is not ports.identity, {topology.ports.identity}."
 
 
 def _settings(topology: Topology) -> Iterator[str]:

@@ -103,7 +103,8 @@ class Identity(Part, frozen=True, kw_only=True):
     """Who signs users in."""
 
     issuer: Annotated[str, Meta(description="OpenID Connect issuer; empty: enrolment links only.")] = ""
-    client_id: Annotated[str, Meta(description="This installation's client there.")] = ""
+    client_id: Annotated[str, Meta(description="Application (public client) that devices sign in as.")] = ""
+    audience: Annotated[str, Meta(description="Audience of access tokens; empty: devices send ID tokens.")] = ""
 
 
 class Objects(Part, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from satchel.deploy.topology import Topology
 
 def test_from_anywhere_only_sync_port_and_names_can_be_reached(topology: Topology) -> None:
     found = {(flow.target, flow.protocol, flow.port) for flow in flows_of(topology) if flow.origin == "anywhere"}
-    assert found == {("lb1", "tcp", 443), ("ns1", "tcp", 53), ("ns1", "udp", 53)}
+    assert found == {("lb1", "tcp", 443), ("id1", "tcp", 443), ("ns1", "tcp", 53), ("ns1", "udp", 53)}
 
 
 def test_databases_are_reached_by_services_alone(topology: Topology) -> None:
@@ -37,12 +37,13 @@ def test_a_source_without_addresses_is_anywhere_outside(text: str) -> None:
     assert [flow.target for flow in flows_of(changed) if flow.why == "source contoso"] == ["outside"] * 3
 
 
-def test_an_issuer_and_object_storage_outside_are_reached(text: str) -> None:
+def test_an_issuer_outside_is_reached(text: str) -> None:
     changed = parse(
-        text + "[identity]\nissuer = 'https://login.example/'\n[objects]\nurl = 's3://field'\n[ports]\nobjects = 9000\n"
+        text.replace("id1.field.example", "login.example").replace('"identity"', '"objects"')
+        + "[objects]\nurl = 's3://field'\n[ports]\nobjects = 9000\n"
     )
     found = {(flow.origin, flow.port) for flow in flows_of(changed) if flow.target == "outside" and flow.port != 53}
-    assert found >= {("sync1", 443), ("sync1", 9000), ("worker2", 9000), ("control1", 443)}
+    assert found == {(name, 443) for name in ("sync1", "sync2", "worker1", "worker2", "control1")}
 
 
 def test_more_is_allowed_where_the_file_says_so(text: str) -> None:

@@ -31,6 +31,11 @@ def common_settings(topology: Topology) -> Tree:
     }
     if topology.objects.url:
         tree["storage"] = {"url": topology.objects.url}
+    if topology.identity.issuer:
+        identity = topology.identity
+        tree["sign_in"] = {"issuer": identity.issuer, "device_client_id": identity.client_id}
+        if identity.audience:
+            tree["sign_in"]["audience"] = identity.audience
     return tree
 
 
