@@ -40,7 +40,7 @@ def tell(lab: Lab, devices: int, only: str) -> dict[str, Any]:
     crowd = Crowd(lab, devices)
     crowd.begin()
     lab.say(f"{len(crowd.users)} devices hold their data")
-    wait_for(lambda: all_peers(lab) >= set(CLIENTS.values()), "sync servers to see the devices' own addresses")
+    check_addresses(lab)
     lab.say("sync servers see the devices' own addresses")
     rounds: dict[str, tuple[float, float]] = {}
     for name, trouble in TROUBLES.items():
@@ -62,9 +62,21 @@ def tell(lab: Lab, devices: int, only: str) -> dict[str, Any]:
     return report
 
 
-def all_peers(lab: Lab) -> set[str]:
-    """Addresses that any of the sync servers sees just now."""
-    return set().union(*(peers(lab, host) for host in lab.topology.with_role(Role.SYNC)))
+def check_addresses(lab: Lab) -> None:
+    """A connection from each client host shows up at a sync server with the client's own address."""
+    hold = "import socket, sys; held = socket.create_connection((sys.argv[1], 443)); sys.stdin.read()"
+    name = f"sync.{lab.topology.installation.domain}"
+    held = [
+        subprocess.Popen(lab.hosts[client].enter([sys.executable, "-c", hold, name]), stdin=subprocess.PIPE)
+        for client in CLIENTS
+    ]
+
+    def seen() -> set[str]:
+        return set().union(*(peers(lab, host) for host in lab.topology.with_role(Role.SYNC)))
+
+    wait_for(lambda: seen() >= set(CLIENTS.values()), "sync servers to see the devices' own addresses")
+    for each in held:
+        each.communicate()
 
 
 def check_reach(lab: Lab) -> int:
