@@ -40,6 +40,8 @@ tick_seconds = 0.2
 deletion_check_interval_seconds = 1
 [settings.sync]
 head_reread_seconds = 1
+drain_notice_seconds = 2
+drain_seconds = 5
 [settings.sign_in]
 scopes = "openid offline_access access"
 [settings.source]
@@ -223,15 +225,8 @@ class Lab:
             "--client-id", self.source.client_id, "--client-secret-file", "/etc/contoso.secret",
             "--profile", "/etc/contoso.toml",
         )  # fmt: skip
-        self.administrate("org", "provision", ORGANIZATION, "--wait")
-        command = [sys.executable, "-m", "tests.lab.name", ORGANIZATION, *self._where_names_are_kept()]
-        control.run(command)
+        self.administrate("org", "provision", ORGANIZATION, "--server", "db2", "--wait")
         self.say("the organization is provisioned")
-
-    def _where_names_are_kept(self) -> list[str]:
-        topology = self.topology
-        server, target = (topology.hosts[topology.with_role(role)[0]].address for role in (Role.DNS, Role.BALANCER))
-        return [topology.installation.domain, server, target]
 
     def _wait_for_tables(self) -> None:
         wait_for(lambda: self.units.get("control1", "provisioning").pid, "the databases to be of this version")

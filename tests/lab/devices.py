@@ -37,7 +37,14 @@ class Crowd:
             "issuer": self._lab.topology.identity.issuer,
         }
         devices = [
-            {"number": number, "user": user, "shared": owned[user][:_SHARED]} for number, user in self.users.items()
+            # Half of them know the organization's name, the others only the base domain.
+            {
+                "number": number,
+                "server": f"{ORGANIZATION}.{domain}" if number % 4 < 2 else domain,
+                "user": user,
+                "shared": owned[user][:_SHARED],
+            }
+            for number, user in self.users.items()
         ]
         for index, client in enumerate(CLIENTS):
             folder = self._lab.folder / f"{client}-devices"

@@ -1,6 +1,6 @@
 """Runs on a client host: devices that edit and sync until they are told to come to an end, and then tell all they did.
 
-Reads one JSON line: {"server", "organization", "issuer", "folder", "devices": [{"number", "user", "shared"}]}. Each
+Reads one JSON line: {"organization", "issuer", "folder", "devices": [{"number", "server", "user", "shared"}]}. Each
 device finds the server by its name and signs in at the issuer, whose pages somebody fills in. Says "ready" when all
 hold their data, then goes on until a line comes; then settles everything and prints one JSON line: the wishes, verdicts
 and syncs of each.
@@ -43,6 +43,7 @@ class Phone:
         self.syncs: list[dict[str, Any]] = []
         """Each: when it began, how many tries it took, how long, and why the tries before the last failed."""
         self._user: str = told["user"]
+        self._server: str = told["server"]
         self._place = place
         self._issuer = RunningIssuer(place["issuer"], ssl.create_default_context())
 
@@ -50,7 +51,7 @@ class Phone:
         """By browser, as a person does."""
         key = DeviceKey.from_file(self.worker.key_file)
         Device.sign_in(
-            self._place["server"], self._place["organization"], self.worker.folder, key=key,
+            self._server, self._place["organization"], self.worker.folder, key=key,
             ask=lambda client: by_browser(client, self._at_the_browser),
         ).close()  # fmt: skip
 

@@ -70,7 +70,9 @@ class Secrets:
         if roles & set(SERVICES):
             files["satchel/secrets/master.key"] = self._master_key
             files["satchel/secrets/pgpass"] = self._pgpass()
-        if roles & {Role.DNS, Role.PROVISIONING}:
+        if Role.PROVISIONING in roles:
+            files["satchel/secrets/tsig.secret"] = self._tsig.encode()
+        if Role.DNS in roles:
             files["satchel/secrets/tsig.key"] = (
                 f'key "{self._topology.dns.key_name}" {{ algorithm hmac-sha256; secret "{self._tsig}"; }};\n'.encode()
             )

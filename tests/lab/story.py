@@ -15,7 +15,7 @@ from typing import Any
 
 from satchel.deploy.topology import Role
 from tests.lab.audit import check_copies, check_edits
-from tests.lab.build import CLIENTS, SOURCE, Lab, at_once
+from tests.lab.build import CLIENTS, ORGANIZATION, SOURCE, Lab, at_once
 from tests.lab.devices import Crowd
 from tests.lab.host import ROOT
 from tests.lab.network import cut, ip, mend
@@ -37,6 +37,8 @@ def tell(lab: Lab, devices: int, only: str) -> dict[str, Any]:
     lab.say("both sync servers take devices")
     reached = check_reach(lab)
     lab.say(f"{reached} connections that must not come about do not")
+    check_name(lab)
+    lab.say("the organization's name leads to the load balancer")
     crowd = Crowd(lab, devices)
     crowd.begin()
     lab.say(f"{len(crowd.users)} devices hold their data")
@@ -60,6 +62,21 @@ def tell(lab: Lab, devices: int, only: str) -> dict[str, Any]:
     report = {"edits": counts, "syncs": sync_counts(stories, rounds), "kept from": reached}
     lab.say(f"tries of each sync, by what was going on: {report['syncs']}")
     return report
+
+
+def check_name(lab: Lab) -> None:
+    """What the provisioning service put into DNS is what a client is told."""
+    name = f"{ORGANIZATION}.{lab.topology.installation.domain}"
+    ask = f"import socket; print(socket.gethostbyname({name!r}))"
+    expected = lab.topology.hosts["lb1"].address
+
+    def leads_there() -> bool:
+        try:
+            return lab.hosts["client1"].run([sys.executable, "-c", ask]).strip() == expected
+        except AssertionError:
+            return False
+
+    wait_for(leads_there, f"{name} to lead to the load balancer")
 
 
 def check_addresses(lab: Lab) -> None:

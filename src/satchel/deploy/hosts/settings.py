@@ -5,28 +5,38 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from satchel.deploy.hosts.balancer import CERTIFICATES
-from satchel.deploy.topology import Topology
+from satchel.deploy.topology import Role, Topology
 
 PATH = "etc/satchel/satchel.toml"
+DRAIN_NOTICE_SECONDS = 3
+"""Longer than the load balancer takes to notice that a sync server is on its way out."""
 Tree = dict[str, dict[str, object]]
 
 
 def render_settings(topology: Topology, host: str) -> str:
     """`satchel.toml` of a host; what the topology says in [settings] comes last."""
-    address, ports = topology.hosts[host].address, topology.ports
+    found, ports = topology.hosts[host], topology.ports
+    address = found.address
     sync_host = "127.0.0.1" if topology.balancer.client_addresses else address
     tree = common_settings(topology)
     tree["sync"] |= {"host": sync_host, "port": ports.sync_server, "tls_certificate_file": "/etc/satchel/tls/host.pem"}
     tree["management"] = {"host": address, "port": ports.management}
+    if Role.PROVISIONING in found.roles:
+        tree["dns"] |= kept_names(topology)
     return written(merged(tree, topology.settings))
 
 
 def common_settings(topology: Topology) -> Tree:
     """What all processes of the installation have in common, wherever they run."""
+    first, *others = topology.staging_hosts
+    servers = {name: database_url(topology, name) for name in others}
     tree: Tree = {
         "database": {"url": database_url(topology, topology.control_host)},
-        "staging": {"url": database_url(topology, topology.staging_hosts[0])},
-        "sync": {"public_url": public_url(topology)},
+        "staging": {"url": database_url(topology, first), "servers": servers}
+        if servers
+        else {"url": database_url(topology, first)},
+        "sync": {"public_url": public_url(topology), "drain_notice_seconds": DRAIN_NOTICE_SECONDS},
+        "dns": {"zone": topology.installation.domain, "endpoint_port": topology.ports.sync},
         "log": {"format": "json"},
     }
     if topology.objects.url:
@@ -37,6 +47,17 @@ def common_settings(topology: Topology) -> Tree:
         if identity.audience:
             tree["sign_in"]["audience"] = identity.audience
     return tree
+
+
+def kept_names(topology: Topology) -> dict[str, object]:
+    """How the provisioning service keeps the zone; the key's secret is handed over as a file."""
+    return {
+        "server": topology.hosts[topology.with_role(Role.DNS)[0]].address,
+        "port": topology.ports.dns,
+        "key_name": topology.dns.key_name,
+        "target": f"sync.{topology.installation.domain}",
+        "ttl_seconds": topology.dns.ttl_seconds,
+    }
 
 
 def database_url(topology: Topology, host: str) -> str:
@@ -72,5 +93,7 @@ def _value(value: object) -> str:
         return str(value)
     if isinstance(value, list):
         return f"[{', '.join(_value(one) for one in value)}]"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{name} = {_value(one)}' for name, one in value.items())} }}"
     text = str(value).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{text}"'

@@ -54,7 +54,8 @@ def _service(topology: Topology, role: Role) -> str:
         secrets["host.key"] = "/etc/satchel/tls/host.key"
         environment.append("SATCHEL_SYNC__TLS_KEY_FILE=%d/host.key")
     if role is Role.PROVISIONING:
-        secrets["tsig.key"] = "/etc/satchel/secrets/tsig.key"
+        secrets["tsig.secret"] = "/etc/satchel/secrets/tsig.secret"
+        environment.append("SATCHEL_DNS__KEY_SECRET_FILE=%d/tsig.secret")
     lines = [f"LoadCredential={name}:{path}" for name, path in secrets.items()]
     lines += [f"Environment={one}" for one in environment]
     if role is Role.PROVISIONING:  # the one that brings the databases to this version

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from satchel.deploy.hosts.settings import kept_names
 from satchel.deploy.topology import Role, Topology
 
 NAMESPACE = "satchel"
@@ -82,6 +83,12 @@ def _container(topology: Topology, role: Role, command: str = "") -> Manifest:
     }
     if role is Role.SYNC:
         _serve(topology, container)
+    if role is Role.PROVISIONING:
+        container["env"] += [
+            {"name": f"SATCHEL_DNS__{name.upper()}", "value": str(value)}
+            for name, value in kept_names(topology).items()
+        ]
+        container["env"].append({"name": "SATCHEL_DNS__KEY_SECRET_FILE", "value": "/run/secrets/satchel/tsig.secret"})
     return container
 
 
