@@ -11,7 +11,7 @@ from tests.lab.build import Lab
 from tests.lab.host import ROOT, environment_of
 from tests.support.processes import Sandbox
 
-AGREE_SECONDS = 60.0
+AGREE_SECONDS = 180.0
 
 
 def executed(source: Sandbox) -> dict[str, list[dict[str, Any]]]:

@@ -17,12 +17,12 @@ from typing import Any, TypeVar
 from satchel.deploy.parse import parse
 from satchel.deploy.topology import Role, Topology
 from tests.contract.issuer.fixture import TENANT
-from tests.lab.host import ROOT, Host, environment_of
+from tests.lab.host import ROOT, Host, environment_of, wait_for
 from tests.lab.network import Network
 from tests.lab.secrets import Secrets
 from tests.lab.units import Units
 from tests.support.debian_postgres import binaries
-from tests.support.processes import EXAMPLE_PROFILE, Sandbox, wait_for
+from tests.support.processes import EXAMPLE_PROFILE, Sandbox
 
 EXAMPLE = ROOT / "examples" / "topology.toml"
 ORGANIZATION = "contoso"

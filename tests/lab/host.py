@@ -6,11 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from tests.support.processes import wait_for as wait_at_most
 
 ROOT = Path(__file__).resolve().parents[2]
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
+PATIENCE_SECONDS = 180.0
+"""Nothing in the lab takes that long, unless many other things run beside it."""
 _VIEW = """
 set -e
 mount -t overlay overlay -o lowerdir="$1/etc":/etc,upperdir="$1/upper",workdir="$1/work" /etc
@@ -63,7 +68,11 @@ class Host:
         return ["nsenter", "-t", str(self._holder.pid), "-m", "-n", "--", *(str(word) for word in command)]
 
     def run(
-        self, command: Sequence[str | Path], environment: Mapping[str, str] | None = None, *, timeout: float = 60
+        self,
+        command: Sequence[str | Path],
+        environment: Mapping[str, str] | None = None,
+        *,
+        timeout: float = PATIENCE_SECONDS,
     ) -> str:
         """Run a command on the host; what it printed. Errors: AssertionError with all it said."""
         done = subprocess.run(
@@ -87,6 +96,11 @@ class Host:
             shutil.copystat(file, temporary)
             os.chown(temporary, file.stat().st_uid, file.stat().st_gid)
         temporary.replace(file)
+
+
+def wait_for(condition: Callable[[], Any], what: str) -> Any:
+    """Wait until a condition holds; what it gave. Errors: AssertionError, naming what was waited for."""
+    return wait_at_most(condition, what, PATIENCE_SECONDS)
 
 
 def environment_of(more: Mapping[str, str] | None = None) -> dict[str, str]:

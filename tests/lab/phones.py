@@ -27,7 +27,7 @@ from tests.support.edit_torment import Kind, Verdicts, Worker
 CONTACTS = Kind("contact", needed="lastname", attributes=("jobtitle",))
 PAUSE_SECONDS = (0.3, 1.2)
 RETRY_SECONDS = 5.0
-SETTLE_SECONDS = 90.0
+SETTLE_SECONDS = 180.0
 
 
 class Phone:

@@ -17,11 +17,10 @@ from satchel.deploy.topology import Role
 from tests.lab.audit import check_copies, check_edits
 from tests.lab.build import CLIENTS, ORGANIZATION, SOURCE, Lab, at_once
 from tests.lab.devices import Crowd
-from tests.lab.host import ROOT
+from tests.lab.host import ROOT, wait_for
 from tests.lab.network import cut, ip, mend
 from tests.lab.reach import CONNECTED
 from tests.lab.watch import peers, served_serial, wait_until, wait_until_all_up
-from tests.support.processes import wait_for
 
 CALM_SECONDS = float(os.environ.get("SATCHEL_LAB_SECONDS", "2"))
 """How long each trouble lasts, and how long all is well after it."""

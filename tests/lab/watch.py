@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from cryptography import x509
 
 from tests.lab.build import Lab
-from tests.support.processes import wait_for
+from tests.lab.host import wait_for
 
 _SOCKET = "/run/satchel-balancer/admin.sock"
 _CERTIFICATE = """
@@ -41,7 +41,7 @@ def states(lab: Lab) -> dict[str, str]:
     }
 
 
-def wait_until(lab: Lab, host: str, state: str, seconds: float = 30) -> None:
+def wait_until(lab: Lab, host: str, state: str) -> None:
     """The balancer has a sync server in that state."""
     wait_for(
         lambda: states(lab).get(host) == state, f"{host} to be {state} at the balancer, not {states(lab)}", seconds
@@ -51,7 +51,7 @@ def wait_until(lab: Lab, host: str, state: str, seconds: float = 30) -> None:
 def wait_until_all_up(lab: Lab) -> None:
     """Every sync server takes devices."""
     for host in lab.topology.with_role("sync"):  # type: ignore[arg-type]
-        wait_until(lab, host, "UP", 60)
+        wait_until(lab, host, "UP")
 
 
 def peers(lab: Lab, host: str) -> set[str]:

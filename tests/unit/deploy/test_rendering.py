@@ -79,7 +79,8 @@ def test_satchel_takes_its_settings(folder: Path) -> None:
     found = load(folder / "hosts/sync1/etc/satchel/satchel.toml", {}, {})
     assert (found.sync.host, found.sync.port, found.management.host) == ("127.0.0.1", 8443, "10.77.2.11")
     assert "db1.field.example" in found.database.url
-    assert "db2.field.example" in found.staging.url
+    assert "db2.field.example" in found.staging.servers["db2"]
+    assert (found.dns.zone, found.dns.server) == ("field.example", "")  # only provisioning keeps the names
 
 
 def test_kubernetes_takes_the_manifests(folder: Path) -> None:
