@@ -43,9 +43,7 @@ def states(lab: Lab) -> dict[str, str]:
 
 def wait_until(lab: Lab, host: str, state: str) -> None:
     """The balancer has a sync server in that state."""
-    wait_for(
-        lambda: states(lab).get(host) == state, f"{host} to be {state} at the balancer, not {states(lab)}", seconds
-    )
+    wait_for(lambda: states(lab).get(host) == state, f"{host} to be {state} at the balancer")
 
 
 def wait_until_all_up(lab: Lab) -> None:
