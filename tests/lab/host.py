@@ -76,8 +76,8 @@ class Host:
     ) -> str:
         """Run a command on the host; what it printed. Errors: AssertionError with all it said."""
         done = subprocess.run(
-            self.enter(command), env=environment_of(environment), capture_output=True, text=True, timeout=PATIENCE_SECONDS,
-            check=False, cwd=ROOT,
+            self.enter(command), env=environment_of(environment), capture_output=True, text=True,
+            timeout=PATIENCE_SECONDS, check=False, cwd=ROOT,
         )  # fmt: skip
         assert done.returncode == 0, f"{self.name}: {command}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout
