@@ -269,6 +269,7 @@ class OpenWork:
             page_size=settings.source.page_size,
             reconcile_interval_seconds=settings.schedule.reconcile_interval_seconds,
             deletion_check_interval_seconds=settings.schedule.deletion_check_interval_seconds,
+            retention_days=settings.staging.tombstone_retention_days,
         )
         return work, stack
 

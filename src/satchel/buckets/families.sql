@@ -11,7 +11,8 @@ update satchel.family set state = 'ready' where id = %(id)s
 
 -- retire --
 -- Its members stay as they are: they tell what devices hold. Its name becomes free, for it would be filled anew.
-update satchel.family set state = 'retired', name = name || '/' || id where id = %(id)s
+update satchel.family set state = 'retired', name = name || '/' || id, retired_op = (select op from satchel.head)
+where id = %(id)s
 
 -- set_position --
 update satchel.family set position = %(position)s where id = %(id)s

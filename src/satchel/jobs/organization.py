@@ -23,6 +23,8 @@ class OrganizationWork(msgspec.Struct, frozen=True):
     reconcile_interval_seconds: float
     deletion_check_interval_seconds: float
     """The same where comparing keys is the only way to find deletions."""
+    retention_days: float = 30.0
+    """How long tombstones are kept."""
 
     async def notify(self, head: Head) -> None:
         """Tell sync servers that the head moved. A lost notification costs seconds: they re-read heads anyway."""

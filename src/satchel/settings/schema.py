@@ -46,6 +46,10 @@ class Staging(Section, frozen=True, kw_only=True):
         dict[str, float],
         Meta(description="For a server's name its share of new organizations; not named: 1; 0: takes none."),
     ] = {}
+    tombstone_retention_days: Annotated[
+        float,
+        Meta(ge=1, le=3650, description="How long removed rows are remembered; a device away longer loads anew."),
+    ] = 30.0
 
 
 class Sync(Section, frozen=True, kw_only=True):

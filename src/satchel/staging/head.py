@@ -35,6 +35,8 @@ class Head(msgspec.Struct, frozen=True):
     """The verdict before the last transaction that gave some; -1: not known."""
     verdict_devices: list[str] | None = None
     """The devices that got them; None: anyone may be concerned."""
+    floor: int = 0
+    """What was removed up to this op is no longer remembered: an older cursor starts over."""
 
 
 class Scopes(msgspec.Struct, frozen=True):

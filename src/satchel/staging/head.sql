@@ -6,7 +6,7 @@ insert into satchel.head (epoch, scope) values (%(epoch)s, '{}') on conflict do 
 select epoch, op, binding, model_digest, verdict,
     case when moved_to = op then moved_from else -1 end, case when moved_to = op then moved_buckets end,
     case when verdicts_to = verdict then verdicts_from else -1 end,
-    case when verdicts_to = verdict then verdict_devices end
+    case when verdicts_to = verdict then verdict_devices end, floor
 from satchel.head
 
 -- version --

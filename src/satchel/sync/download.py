@@ -192,10 +192,11 @@ async def _require_read(connection: Connection, entities: Iterable[str]) -> None
 
 
 def _usable(state: CursorState | None, head: Head) -> tuple[CursorState, bool]:
-    """A fresh start where there is no cursor; where it is of another staging database a reset, which begins now."""
+    """A fresh start where there is no cursor; where it is of another staging database, or older than
+    what is remembered, a reset, which begins now."""
     if state is None:
         return CursorState(epoch=head.epoch, checkpoint=head.op), False
-    if state.epoch != head.epoch or state.checkpoint > head.op:
+    if state.epoch != head.epoch or not head.floor <= state.checkpoint <= head.op:
         return CursorState(epoch=head.epoch, checkpoint=head.op, is_reset=True), True
     return state, False
 

@@ -143,7 +143,12 @@ async def _read(
         model = user_model(scope, user)
         standing.take(head)
         buckets = standing.touched_behind(since)
-        if model.digest != state.model or head.op != standing.head.op or len(buckets) > MAX_BUCKETS:
+        if (
+            head.floor > state.checkpoint
+            or model.digest != state.model
+            or head.op != standing.head.op
+            or len(buckets) > MAX_BUCKETS
+        ):
             return None
         rows = await changed_rows(connection, sorted(buckets), since, MAX_ROWS + 1)
         if len(rows) > MAX_ROWS:

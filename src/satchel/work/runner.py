@@ -16,6 +16,7 @@ from satchel.jobs.playback import playback
 from satchel.jobs.provision import ProvisioningWork, provision, reschedule
 from satchel.jobs.pull import pull
 from satchel.jobs.refresh_model import refresh_model
+from satchel.jobs.retire import retire
 from satchel.jobs.seal_snapshot import seal_snapshots
 from satchel.model.work import WorkItem, WorkName
 from satchel.provisioning.organizations import Organization, set_state
@@ -84,7 +85,9 @@ class Runner:
         return True
 
     async def _refresh_model(self, organization: Organization) -> bool:
-        scope, is_changed = await refresh_model(await self._work.open_work(organization), datetime.now(UTC))
+        work = await self._work.open_work(organization)
+        scope, is_changed = await refresh_model(work, datetime.now(UTC))
+        await retire(work, datetime.now(UTC))
         if is_changed:
             await reschedule(self._work, organization, scope)
             await self._work.sync_servers.announce(organization.name)
