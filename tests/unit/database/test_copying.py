@@ -33,6 +33,8 @@ insert into satchel.member (row_id, bucket, op, is_live, content, family) select
 create unlogged table satchel.source_key (entity text not null, key text[] not null);
 insert into satchel.source_key values ('e', array['1']);
 insert into satchel.head (epoch) values ('epoch');
+create function satchel.note() returns trigger language plpgsql as $$ begin new.op := new.op + 1; return new; end $$;
+create trigger noted before insert on satchel.head for each row execute function satchel.note();
 """
 CHANGES = """
 update staging.contact set size = 7 where _row % 50 = 0;
@@ -81,6 +83,7 @@ class Pair:
             found["sequences"] = made_of.sequences
             found["constraints"] = [each for each in made_of.constraints if not each.text.endswith("NOT VALID")]
             found["indexes"] = made_of.indexes
+            found["functions"], found["triggers"] = made_of.functions, made_of.triggers
             return found
 
 

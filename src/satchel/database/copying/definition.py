@@ -1,6 +1,7 @@
 """What a database is made of, as its catalog says it, and the statements that make the same elsewhere.
 
-Only kinds that Satchel uses are known: tables, sequences, indexes, constraints. Anything else is refused.
+Only kinds that Satchel uses are known: tables, sequences, indexes, constraints, functions, triggers. Anything else is
+refused, never left out.
 Also for another major version of PostgreSQL, so that nothing depends on the programs of one.
 """
 
@@ -79,6 +80,15 @@ class Constraint(msgspec.Struct, frozen=True):
     text: str
 
 
+class Trigger(msgspec.Struct, frozen=True):
+    """A trigger."""
+
+    schema: str
+    table: str
+    name: str
+    text: str
+
+
 class Definition(msgspec.Struct, frozen=True):
     """All of a database but its rows."""
 
@@ -87,6 +97,8 @@ class Definition(msgspec.Struct, frozen=True):
     sequences: list[Sequence]
     constraints: list[Constraint]
     indexes: list[str]
+    functions: list[str] = []
+    triggers: list[Trigger] = []
 
     @property
     def digest(self) -> str:
@@ -110,12 +122,16 @@ async def read_definition(connection: Connection, *, schemas: list[str] | None =
     tables = await (await connection.execute(_SQL["tables"], wanted)).fetchall()
     constraints = await (await connection.execute(_SQL["constraints"], wanted)).fetchall()
     indexes = await (await connection.execute(_SQL["indexes"], wanted)).fetchall()
+    functions = await (await connection.execute(_SQL["functions"], wanted)).fetchall()
+    triggers = await (await connection.execute(_SQL["triggers"], wanted)).fetchall()
     return Definition(
         names,
         [_table(row) for row in tables],
         await _sequences(connection, names),
         [Constraint(*row) for row in constraints],
         [str(row[0]) for row in indexes],
+        [str(row[0]) for row in functions],
+        [Trigger(*row) for row in triggers],
     )
 
 
@@ -158,7 +174,13 @@ def constraints_made(definition: Definition) -> Iterator[Statement]:
 
 
 def references_made(definition: Definition) -> Iterator[Statement]:
-    """Statements that make the foreign keys; the rows that are there are not checked: they are a copy."""
+    """Statements that make foreign keys and triggers; the rows that are there are not checked: they are a copy."""
+    if definition.functions:
+        yield sql.SQL("set local check_function_bodies = off")
+    for text in definition.functions:
+        yield _text(text)
+    for trigger in definition.triggers:
+        yield _text(trigger.text)
     for each in definition.constraints:
         if each.kind == "f":
             made = _constraint(each)
@@ -166,7 +188,10 @@ def references_made(definition: Definition) -> Iterator[Statement]:
 
 
 def references_dropped(definition: Definition) -> Iterator[Statement]:
-    """Statements that take the foreign keys away again."""
+    """Statements that take foreign keys and triggers away again."""
+    for trigger in definition.triggers:
+        place = sql.Identifier(trigger.schema, trigger.table)
+        yield sql.SQL("drop trigger if exists {} on {}").format(sql.Identifier(trigger.name), place)
     for each in definition.constraints:
         if each.kind == "f":
             names = sql.Identifier(each.schema, each.table), sql.Identifier(each.name)

@@ -17,11 +17,7 @@ from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamesp
 where n.nspname = any(%(schemas)s) and c.relkind = 'c'
 union all
 select 'function', p.proname from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
-where n.nspname = any(%(schemas)s) and p.proname <> %(fence)s
-union all
-select 'trigger', t.tgname from pg_catalog.pg_trigger t
-    join pg_catalog.pg_class c on c.oid = t.tgrelid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-where n.nspname = any(%(schemas)s) and not t.tgisinternal and t.tgname <> %(fence)s
+where n.nspname = any(%(schemas)s) and p.prokind not in ('f', 'p')
 union all
 select 'type', t.typname from pg_catalog.pg_type t join pg_catalog.pg_namespace n on n.oid = t.typnamespace
 where n.nspname = any(%(schemas)s) and t.typtype in ('d', 'e', 'r', 'm')
@@ -66,6 +62,16 @@ from pg_catalog.pg_constraint c join pg_catalog.pg_class t on t.oid = c.conrelid
 join pg_catalog.pg_namespace n on n.oid = t.relnamespace
 where n.nspname = any(%(schemas)s) and c.contype in ('p', 'u', 'c', 'f', 'x') and t.relname <> %(fence)s
 order by 1, 2, 3
+
+-- functions --
+select pg_catalog.pg_get_functiondef(p.oid) from pg_catalog.pg_proc p
+    join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+where n.nspname = any(%(schemas)s) and p.proname <> %(fence)s and p.prokind in ('f', 'p') order by 1
+
+-- triggers --
+select n.nspname, c.relname, t.tgname, pg_catalog.pg_get_triggerdef(t.oid) from pg_catalog.pg_trigger t
+    join pg_catalog.pg_class c on c.oid = t.tgrelid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where n.nspname = any(%(schemas)s) and not t.tgisinternal and t.tgname <> %(fence)s order by 1, 2, 3
 
 -- indexes --
 select pg_catalog.pg_get_indexdef(i.indexrelid)
