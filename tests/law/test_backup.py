@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,11 @@ from tests.support.checker import differences
 from tests.support.processes import Satchel, sandbox, satchel, wait_for
 
 KEY = DeviceKey.from_passphrase("a passphrase")
-pytestmark = [pytest.mark.kill, pytest.mark.timeout(400)]
+pytestmark = [
+    pytest.mark.skipif("SATCHEL_TEST_PLACES" not in os.environ, reason="minutes long: SATCHEL_TEST_PLACES=1"),
+    pytest.mark.kill,
+    pytest.mark.timeout(400),
+]
 
 
 def try_sync(device: Device) -> bool:

@@ -23,7 +23,11 @@ from tests.support.processes import Satchel, sandbox, satchel, wait_for
 from tests.support.separate import is_live
 
 KEY = DeviceKey.from_passphrase("a passphrase")
-pytestmark = [pytest.mark.kill, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.skipif("SATCHEL_TEST_PLACES" not in os.environ, reason="minutes long: SATCHEL_TEST_PLACES=1"),
+    pytest.mark.kill,
+    pytest.mark.timeout(300),
+]
 
 
 class SecondSync:
