@@ -1,0 +1,94 @@
+"""Real faults show in words, in metrics and in the log, within a minute, and are over when they are over."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.processes import Sandbox, Satchel, free_port, satchel, wait_for
+
+PORT = free_port()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory, source: Sandbox) -> Iterator[Satchel]:
+    folder = tmp_path_factory.mktemp("examined") / "data"
+    settings = {
+        "SATCHEL_TELEMETRY__FLUSH_SECONDS": "0.3",
+        "SATCHEL_HEALTH__LOOK_SECONDS": "1",
+        "SATCHEL_METRICS__PROVISIONING_PORT": str(PORT),
+    }
+    with satchel(folder, **settings) as started:
+        started.add(source)
+        yield started
+
+
+def doctor(running: Satchel) -> tuple[int, dict[str, Any]]:
+    done = subprocess.run(
+        [sys.executable, "-m", "satchel", "doctor", "--json"], env={**os.environ, **running.environment},
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    return done.returncode, json.loads(done.stdout)
+
+
+def bad(running: Satchel) -> dict[str, str]:
+    status, told = doctor(running)
+    found = {each["check"]: each["message"] for each in told["findings"] if each["level"] != "good"}
+    assert (status == 1) == bool(found)
+    return found
+
+
+def metric(name: str) -> list[str]:
+    page = httpx.get(f"http://127.0.0.1:{PORT}/metrics", timeout=10).text
+    return [line for line in page.splitlines() if line.startswith(name)]
+
+
+def test_at_rest_everything_is_well(running: Satchel) -> None:
+    wait_for(lambda: not bad(running), "everything to be well")
+
+    assert metric("satchel_pull_lag_seconds{")
+    assert not metric("satchel_findings{")
+
+
+def test_a_source_that_stopped_answering_shows_within_a_minute(running: Satchel, source: Sandbox) -> None:
+    source.faults(down=True)
+    try:
+        assert "source" in bad(running)  # the doctor asks it
+        wait_for(lambda: metric('satchel_findings{check="source"'), "the metrics to show it", seconds=60)
+    finally:
+        source.faults(down=False)
+    wait_for(lambda: not metric('satchel_findings{check="source"'), "it to be over")
+    wait_for(lambda: "over" in running.run("logs", "--text", "over", "--service", "provisioning"), "the log to say so")
+
+
+def test_a_worker_that_is_gone_shows(running: Satchel) -> None:
+    supervisor, worker = running.pids()["supervisor"], running.pids()["worker"]
+    os.kill(supervisor, signal.SIGSTOP)  # nobody starts it again
+    try:
+        os.kill(worker, signal.SIGKILL)
+        found = wait_for(lambda: metric('satchel_findings{check="process"'), "the metrics to show it", seconds=60)
+        assert "process" in bad(running)
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
+    assert found
+    wait_for(lambda: not metric('satchel_findings{check="process"'), "another to take its place")
+
+
+def test_a_database_that_does_not_answer_shows(running: Satchel) -> None:
+    postgres = running.pids()["postgres"]
+    os.kill(running.pids()["supervisor"], signal.SIGSTOP)
+    os.kill(postgres, signal.SIGSTOP)
+    try:
+        assert "database" in bad(running)
+    finally:
+        os.kill(postgres, signal.SIGCONT)
+        os.kill(running.pids()["supervisor"], signal.SIGCONT)
+    wait_for(lambda: not bad(running), "everything to be well again")
