@@ -12,6 +12,15 @@ from satchel.database.embedded import EmbeddedPostgres
 from satchel.database.migrate import migrate
 from satchel.database.pool import Database
 from satchel.database.server import drop_database, ensure_database, url_of
+from tests.support import planted
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_leaks() -> Iterator[None]:
+    """No secret of the run stands in output, process lists, logs or the folders of objects."""
+    yield
+    found = planted.leaks()
+    assert not found, "secrets were found:\n" + "\n".join(found)
 
 
 @pytest.fixture(scope="session")

@@ -85,7 +85,7 @@ def staging_databases(settings: Settings, key: MasterKey) -> StagingDatabases:
     """The staging databases on all of them."""
     return StagingDatabases(
         staging_urls(settings),
-        key.derive("staging role password"),
+        key.keys("staging role password"),
         statement_timeout_seconds=settings.database.statement_timeout_seconds,
     )
 
@@ -174,7 +174,7 @@ class Rooms:
     def open_connection(self, organization: Organization) -> SourceConnection:
         """The reverse."""
         plain = open_sealed(
-            self.key.derive("connection"), organization.sealed_connection, f"connection/{organization.name}".encode()
+            self.key.keys("connection").all, organization.sealed_connection, f"connection/{organization.name}".encode()
         )
         return msgspec.json.decode(plain, type=SourceConnection)
 
@@ -232,8 +232,10 @@ class OpenWork:
 
     async def get(self, organization: Organization) -> OrganizationWork:
         """The organization, opened anew where its connection changed."""
+        # Not of the sealed form, which changes with the master key: open pools and their work would end by that.
+        connection = msgspec.json.encode(self._rooms.open_connection(organization))
         home = f"{organization.place}/{organization.database_name}"
-        digest = hashlib.sha256(organization.sealed_connection + home.encode()).hexdigest()
+        digest = hashlib.sha256(connection + home.encode()).hexdigest()
         async with self._lock:
             known = self._open.get(organization.name)
             if known is None or known[0] != digest:

@@ -201,7 +201,7 @@ def _sync_app(
         auth=DeviceAuth(rooms.devices, devices),
         devices=rooms.devices,
         served=served,
-        cursor_key=rooms.key.derive("cursor"),
+        cursor_keys=rooms.key.keys("cursor"),
         limits=StepLimits(settings.rows_per_step, settings.rows_per_line, image_rows=rooms.settings.snapshots.min_rows),
         compression_level=settings.compression_level,
         lease=Lease(math.ceil(lease.offline_lease_days * DAY_SECONDS), lease.offline_lease_action),
@@ -224,7 +224,7 @@ def _management_app(
     rooms: Rooms, served: ServedOrganizations, sign_in: SignIn | None, draining: Draining, max_request_bytes: int
 ) -> Litestar:
     management = ManagementServing(
-        auth=ManagementAuth(rooms.key.derive("service token"), lambda: datetime.now(UTC), sign_in),
+        auth=ManagementAuth(rooms.key.keys("service token"), lambda: datetime.now(UTC), sign_in),
         served=served,
         organizations=rooms.organizations,
         events=rooms.events,

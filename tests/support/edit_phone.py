@@ -41,7 +41,7 @@ class Phone:
         """Every verdict that came, as it stood on the wire."""
         self.may_lose_entities = False
         self._server = server
-        self._seal = CursorSeal(b"k" * 32, "org", name)
+        self._seal = CursorSeal([b"k" * 32], "org", name)
         self._uncommitted: list[dict[str, Any]] = []
 
     def close(self) -> None:

@@ -28,7 +28,7 @@ class LineDevice:
         self.images = images
         self.types: dict[str, dict[str, str]] = {}
         self.rows_in_images = 0
-        self.seal = CursorSeal(b"k" * 32, "org", f"device of {user}")
+        self.seal = CursorSeal([b"k" * 32], "org", f"device of {user}")
         self.cursor: str | None = None
         self.model: str | None = None
         self.keys: dict[str, list[str]] = {}

@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 
+from tests.support import planted
 from tests.support.free_ports import free_port
 from tests.support.separate import SeparateServices, is_live
 
@@ -41,6 +42,7 @@ class Process:
 
     def __init__(self, arguments: list[str], environment: dict[str, str], log: Path) -> None:
         self.log = log
+        planted.watch_log(log)
         log.parent.mkdir(parents=True, exist_ok=True)
         self._log_file = log.open("ab")
         self.child = subprocess.Popen(
@@ -63,6 +65,7 @@ class Process:
         if not line:
             raise AssertionError(f"it did not start:\n{self.log.read_text()[-3000:]}")
         threading.Thread(target=self._drain, daemon=True).start()
+        planted.check_processes()
         ready: dict[str, Any] = json.loads(line)
         return ready
 
@@ -172,7 +175,7 @@ class Sandbox:
 def sandbox(folder: Path, rows: int, *more: str) -> Iterator[Sandbox]:
     """A sample organization of so many rows."""
     arguments = ["sandbox", "--json", "--port", "0", "--rows", str(rows), *more]
-    process = Process(arguments, {}, folder / "sandbox.log")
+    process = Process(arguments, {"SATCHEL_SANDBOX_CLIENT_SECRET": planted.new_secret()}, folder / "sandbox.log")
     running = None
     try:
         running = Sandbox(process, process.ready())
@@ -189,6 +192,7 @@ class Satchel:
 
     def __init__(self, folder: Path, settings: dict[str, str], *, is_separate: bool = IS_SEPARATE) -> None:
         self.folder = folder
+        planted.watch_folder(folder)
         self.sync_port, self.management_port = free_port(), free_port()
         self.environment = {
             "SATCHEL_DATA__FOLDER": str(folder),
@@ -248,6 +252,8 @@ class Satchel:
             timeout=300,
             check=False,
         )
+        planted.check_output(done.stdout + done.stderr, f"satchel {' '.join(arguments)}")
+        planted.check_processes()
         assert done.returncode == status, (
             f"satchel {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}"
         )

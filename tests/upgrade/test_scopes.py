@@ -72,7 +72,7 @@ async def test_devices_keep_what_they_have(old: Database) -> None:
     generation = str((await old.fetch("select generation from satchel.watermark"))[0][0])
     entities = {"contact": f"{generation[:8]}/{wanted.entity_by_name['contact'].digest[:8]}"}
     state = CursorState(epoch="e", checkpoint=ROWS, binding=0, held=pack_buckets([BucketId(1)]), entities=entities)
-    device.cursor, device.model = CursorSeal(b"k" * 32, "org", f"device of {OWNER}").seal(state), None
+    device.cursor, device.model = CursorSeal([b"k" * 32], "org", f"device of {OWNER}").seal(state), None
     device.rows["contact"] = {
         str(key): {"id": str(key), "name": name, "owner": OWNER}
         for key, name in await old.fetch("select id, name from staging.contact where owner = '" + OWNER + "'")  # type: ignore[arg-type]

@@ -27,6 +27,7 @@ COMMANDS = {
     "doctor": "Is everything well? What is not, and what to do.",
     "logs": "Search the logs of all services.",
     "trace": "Show what a request or work item led to, with durations.",
+    "key": "Master keys: list, rotate, retire.",
     "device": "A device: enroll, sync, query.",
     "deploy": "Firewalls, load balancer, units and manifests from one topology.",
     "sandbox": "A sample organization: a Dataverse-shaped OData service.",

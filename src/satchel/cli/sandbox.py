@@ -42,7 +42,12 @@ _POLL_SECONDS = 0.01
 @click.option("--tls-cert", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Serve over TLS.")
 @click.option("--tls-key", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="PKCS#8 PEM.")
 @click.option("--client-id", default="satchel", show_default=True)
-@click.option("--client-secret", help="[default: a random one, printed]")
+@click.option(
+    "--client-secret",
+    envvar="SATCHEL_SANDBOX_CLIENT_SECRET",
+    show_envvar=True,
+    help="Give it in the variable: others see arguments.  [default: a random one, printed]",
+)
 @click.option(
     "--folder", type=click.Path(path_type=Path, file_okay=False), help="Keep the organization here and go on with it."
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, LiteralString, Self
 
@@ -19,15 +19,42 @@ _tracer = trace.get_tracer("satchel")
 Connection = psycopg.AsyncConnection[TupleRow]
 
 
+def connects_with(passwords: Callable[[], Sequence[str]]) -> type[Connection]:
+    """Connections that try these passwords in turn: while a master key is replaced, either may be the role's."""
+
+    class Trying(psycopg.AsyncConnection[TupleRow]):
+        @classmethod
+        async def connect(cls, conninfo: str = "", **more: Any) -> Self:
+            """Connect with the first password that the server takes."""
+            *others, last = passwords()
+            for password in others:
+                try:
+                    return await super().connect(conninfo, **{**more, "password": password})
+                except psycopg.OperationalError as error:
+                    if "password authentication failed" not in str(error):
+                        raise
+            return await super().connect(conninfo, **{**more, "password": last})
+
+    return Trying
+
+
 class Database:
     """One database. Lost connections become StoreBusy, so that a caller waits instead of failing."""
 
-    def __init__(self, url: str, *, pool_size: int, statement_timeout_seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int,
+        statement_timeout_seconds: float = 0.0,
+        connection_class: type[Connection] = psycopg.AsyncConnection,
+    ) -> None:
         """Prepare the pool; nothing is connected before `open`."""
         self.url = url
         options = f"-c TimeZone=UTC -c statement_timeout={int(statement_timeout_seconds * 1000)}"
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
+            connection_class=connection_class,
             min_size=0,
             max_size=pool_size,
             open=False,

@@ -30,12 +30,13 @@ async def ensure_database(server_url: str, name: str, *, owner: str | None = Non
 
 
 async def ensure_role(server_url: str, name: str, password: str) -> None:
-    """Create the login role, or set its password if it stands."""
+    """Create the login role, or set its password if it stands. The server, and so its log, sees only the verifier."""
     async with await _connect(server_url) as connection:
         row = await (await connection.execute("select 1 from pg_roles where rolname = %s", [name])).fetchone()
         # Who may make roles may not name `superuser` for one that stands, not even to say that it is none.
         begin = sql.SQL("alter role {} login" if row else "create role {} login nosuperuser nocreatedb nocreaterole")
-        statement = sql.SQL("{} password {}").format(begin.format(sql.Identifier(name)), sql.Literal(password))
+        verifier = connection.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
+        statement = sql.SQL("{} password {}").format(begin.format(sql.Identifier(name)), sql.Literal(verifier))
         await connection.execute(statement)
         # A creator that is no superuser must be a member of the role to make it a database's owner.
         if not row:

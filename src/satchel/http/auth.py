@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from satchel.errors import NotEntitled, SignInNeeded, TokenInvalid, WipeOrdered
+from satchel.identity.keys import PurposeKeys
 from satchel.identity.sign_in import Caller, SignIn
 from satchel.identity.tokens import check_service_token, is_service_token
 from satchel.model.openid import MAX_TOKEN_CHARACTERS
@@ -64,9 +65,9 @@ def refuse_barred(device: Device, organization: str) -> None:
 class ManagementAuth:
     """Checks who calls the management endpoint."""
 
-    def __init__(self, key: bytes, now: Callable[[], datetime], sign_in: SignIn | None = None) -> None:
-        """`key` is the installation's service-token key; `sign_in` the rules for an issuer's tokens."""
-        self._key = key
+    def __init__(self, keys: PurposeKeys, now: Callable[[], datetime], sign_in: SignIn | None = None) -> None:
+        """`keys` are the installation's for service tokens; `sign_in` the rules for an issuer's tokens."""
+        self._keys = keys
         self._now = now
         self._sign_in = sign_in
 
@@ -75,7 +76,7 @@ class ManagementAuth:
         token = bearer(authorization, MAX_TOKEN_CHARACTERS)
         # Which of the two it claims to be decides only who checks it: neither takes the other's.
         if self._sign_in is None or is_service_token(token):
-            caller = check_service_token(self._key, token, self._now())
+            caller = check_service_token(self._keys.all, token, self._now())
         else:
             caller = await self._sign_in.caller(token)
         caller.require(permission)

@@ -84,7 +84,7 @@ class Polls:
         if body is None:
             return _refusal(_TOO_LARGE)
         wait_seconds, data = _wait_seconds(scope["query_string"]), _decoded(body)
-        seal = CursorSeal(self._serving.cursor_key, organization, device.id)
+        seal = CursorSeal(self._serving.cursor_keys.all, organization, device.id)
         state = _open(seal, data.cursor)
         since = OpId(-1)
         if state is not None:

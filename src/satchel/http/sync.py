@@ -10,6 +10,7 @@ import structlog
 from litestar import Controller, Request, Response, get, post
 
 from satchel.http.auth import DeviceAuth
+from satchel.identity.keys import PurposeKeys
 from satchel.protocol.messages import EnrollAnswer, EnrollRequest, Lease
 from satchel.provisioning.devices import Devices
 from satchel.sync.download import StepLimits
@@ -26,7 +27,7 @@ class SyncServing(msgspec.Struct, frozen=True):
     auth: DeviceAuth
     devices: Devices
     served: ServedOrganizations
-    cursor_key: bytes
+    cursor_keys: PurposeKeys
     limits: StepLimits
     compression_level: int
     lease: Lease

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -28,17 +29,24 @@ def seal(key: bytes, plaintext: bytes, associated: bytes) -> bytes:
     return head + nonce + AESGCM(key).encrypt(nonce, plaintext, head + associated)
 
 
-def open_sealed(key: bytes, sealed: bytes, associated: bytes) -> bytes:
-    """The reverse. Errors: SealUnknownKey (sealed with another key), SealBroken (altered, or for another purpose)."""
+def open_sealed(keys: Sequence[bytes], sealed: bytes, associated: bytes) -> bytes:
+    """The reverse, with whichever of the keys it was. Errors: SealUnknownKey (with another key), SealBroken (altered,
+    or for another purpose)."""
     if len(sealed) < _HEAD_BYTES + _TAG_BYTES or sealed[:1] != _VERSION:
         raise SealBroken
     head, nonce = sealed[: 1 + _KEY_ID_BYTES], sealed[1 + _KEY_ID_BYTES : _HEAD_BYTES]
-    if head[1:] != _key_id(key):
+    key = next((each for each in keys if _key_id(each) == head[1:]), None)
+    if key is None:
         raise SealUnknownKey
     try:
         return AESGCM(key).decrypt(nonce, sealed[_HEAD_BYTES:], head + associated)
     except InvalidTag as error:
         raise SealBroken from error
+
+
+def is_sealed_with(key: bytes, sealed: bytes) -> bool:
+    """Whether it says that this key sealed it."""
+    return sealed[1 : 1 + _KEY_ID_BYTES] == _key_id(key)
 
 
 def _key_id(key: bytes) -> bytes:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from joserfc import jws, jwt
-from joserfc.errors import JoseError
+from joserfc.errors import BadSignatureError, JoseError
 from joserfc.jwk import OctKey
 from joserfc.jwt import JWTClaimsRegistry
 
@@ -22,6 +23,7 @@ _AUDIENCE = "satchel-management"
 _DEVICE_PREFIX = "satd_"
 _LEEWAY_SECONDS = 30
 _ALGORITHM = "HS256"
+_NOT_OURS = "This endpoint takes service tokens only."
 
 
 def new_device_token() -> str:
@@ -55,7 +57,7 @@ def is_service_token(token: str) -> bool:
         return False
 
 
-def check_service_token(key: bytes, token: str, now: datetime) -> Caller:
+def check_service_token(keys: Sequence[bytes], token: str, now: datetime) -> Caller:
     """The service that calls. Errors: TokenInvalid - forged, expired, for another audience, or a device's token."""
     registry = JWTClaimsRegistry(
         now=lambda: int(now.timestamp()),
@@ -65,11 +67,22 @@ def check_service_token(key: bytes, token: str, now: datetime) -> Caller:
         exp={"essential": True},
         sub={"essential": True},
     )
+    claims = _signed_with_any(keys, token)
     try:
-        claims = jwt.decode(token, OctKey.import_key(key), algorithms=[_ALGORITHM]).claims
         registry.validate(claims)
     except (JoseError, ValueError) as error:
-        raise TokenInvalid("This endpoint takes service tokens only.") from error
+        raise TokenInvalid(_NOT_OURS) from error
     # One of an older version, during an upgrade, tells no permissions: those services only announce.
     told = str(claims.get("scope", ANNOUNCE)).split()
     return Caller(str(claims["sub"]), PERMISSIONS & frozenset(told))
+
+
+def _signed_with_any(keys: Sequence[bytes], token: str) -> dict[str, Any]:
+    for key in keys:
+        try:
+            return jwt.decode(token, OctKey.import_key(key), algorithms=[_ALGORITHM]).claims
+        except BadSignatureError:
+            continue
+        except (JoseError, ValueError) as error:
+            raise TokenInvalid(_NOT_OURS) from error
+    raise TokenInvalid(_NOT_OURS)

@@ -8,9 +8,10 @@ import secrets
 from collections.abc import Mapping
 
 from satchel.database.migrate import migrate
-from satchel.database.pool import Database
+from satchel.database.pool import Database, connects_with
 from satchel.database.server import database_names, drop_database, drop_role, ensure_database, ensure_role, url_of
 from satchel.errors import StoreBusy
+from satchel.identity.keys import PurposeKeys
 from satchel.provisioning.organizations import Organization
 
 
@@ -18,11 +19,11 @@ class StagingDatabases:
     """Makes, opens and drops staging databases, each on the server where its organization lives."""
 
     def __init__(
-        self, url_by_server: Mapping[str, str], password_key: bytes, *, statement_timeout_seconds: float
+        self, url_by_server: Mapping[str, str], password_keys: PurposeKeys, *, statement_timeout_seconds: float
     ) -> None:
-        """`password_key` is the key from which each role's password is derived: nothing to store, nothing to leak."""
+        """`password_keys` are what roles' passwords are derived from: nothing to store, nothing to leak."""
         self._url_by_server = dict(url_by_server)
-        self._key = password_key
+        self._keys = password_keys
         self._statement_timeout_seconds = statement_timeout_seconds
 
     async def make(self, organization: Organization, *, with_post: bool = True) -> None:
@@ -34,7 +35,7 @@ class StagingDatabases:
     async def make_empty(self, name: str, server: str) -> None:
         """Make role and database on a server, with nothing in it; again is harmless."""
         url = self.server_url(server)
-        await ensure_role(url, name, self._password(name))
+        await ensure_role(url, name, self._passwords(name)[0])
         await ensure_database(url, name, owner=name)
 
     async def drop(self, organization: Organization, server: str | None = None) -> None:
@@ -71,11 +72,12 @@ class StagingDatabases:
             self.url(organization.database_name, organization.place),
             pool_size=pool_size,
             statement_timeout_seconds=self._statement_timeout_seconds,
+            connection_class=connects_with(lambda: self._passwords(organization.database_name)),
         )
 
     def url(self, name: str, server: str) -> str:
         """A staging database on a server, as its own role."""
-        return url_of(self.server_url(server), database=name, user=name, password=self._password(name))
+        return url_of(self.server_url(server), database=name, user=name, password=self._passwords(name)[0])
 
     def server_url(self, server: str) -> str:
         """The server of that name. Errors: StoreBusy where this process's settings do not name it (yet)."""
@@ -84,8 +86,14 @@ class StagingDatabases:
             raise StoreBusy(f"The settings name no server {server!r}.", hint="Add it to [staging.servers].")
         return url
 
-    def _password(self, role: str) -> str:
-        return hmac.new(self._key, role.encode(), hashlib.sha256).hexdigest()
+    async def set_password(self, organization: Organization) -> None:
+        """Give the role the password of the newest key; connections that stand go on."""
+        name = organization.database_name
+        await ensure_role(self.server_url(organization.place), name, self._passwords(name)[0])
+
+    def _passwords(self, role: str) -> list[str]:
+        """Of each key, newest first."""
+        return [hmac.new(key, role.encode(), hashlib.sha256).hexdigest() for key in self._keys.all]
 
 
 def new_epoch() -> str:

@@ -116,6 +116,11 @@ class Organizations:
         text = problem[:500] if problem else None
         await self._control.fetch(_SQL["set_problem"], {"id": organization.id, "problem": text})
 
+    async def set_connection(self, organization: Organization, sealed: bytes) -> None:
+        """Keep a connection that was sealed again, unless it was changed meanwhile."""
+        parameters = {"id": organization.id, "new": sealed, "old": organization.sealed_connection}
+        await self._control.fetch(_SQL["set_connection"], parameters)
+
     async def remove(self, organization: Organization) -> None:
         """Remove the registration with its devices, codes, steps and recurring work."""
         await self._control.fetch(_SQL["remove"], {"id": organization.id})

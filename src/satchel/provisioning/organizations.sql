@@ -31,6 +31,9 @@ update satchel.organization set state = %(state)s, problem = null where id = %(i
 -- set_problem --
 update satchel.organization set problem = %(problem)s where id = %(id)s
 
+-- set_connection --
+update satchel.organization set connection = %(new)s where id = %(id)s and connection = %(old)s
+
 -- remove --
 delete from satchel.organization where id = %(id)s
 

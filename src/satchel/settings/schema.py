@@ -218,10 +218,13 @@ class Storage(Section, frozen=True, kw_only=True):
 
 
 class Secrets(Section, frozen=True, kw_only=True):
-    """The master key, from which everything sealed depends."""
+    """The master keys, on which everything sealed depends: the first seals, all open."""
 
-    key: Annotated[str, Meta(description="32 bytes, base64; empty: read from key_file.")] = ""
-    key_file: Annotated[str, Meta(description="File with the key; empty: secrets/master.key in the data folder.")] = ""
+    key: Annotated[str, Meta(description="32 bytes, base64; several with commas; empty: keyring or key_file.")] = ""
+    keyring: Annotated[bool, Meta(description="Keep the keys in the operating system's keyring.")] = False
+    key_file: Annotated[
+        str, Meta(description="File with the keys, one a line; empty: secrets/master.key in the data folder.")
+    ] = ""
 
 
 class Log(Section, frozen=True, kw_only=True):

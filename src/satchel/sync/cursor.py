@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Sequence
 
 import msgspec
 
@@ -90,14 +91,14 @@ class CursorState(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
 class CursorSeal:
     """Seals and opens the cursors of one device."""
 
-    def __init__(self, key: bytes, organization: str, device_id: str) -> None:
-        """The key is the installation's cursor key."""
-        self._key = key
+    def __init__(self, keys: Sequence[bytes], organization: str, device_id: str) -> None:
+        """The keys are the installation's for cursors: the first seals, all open."""
+        self._keys = keys
         self._bound_to = f"cursor/{organization}/{device_id}".encode()
 
     def seal(self, state: CursorState) -> str:
         """The token for the device."""
-        sealed = seal(self._key, msgspec.msgpack.encode(state), self._bound_to)
+        sealed = seal(self._keys[0], msgspec.msgpack.encode(state), self._bound_to)
         return base64.urlsafe_b64encode(sealed).decode()
 
     def open(self, token: str) -> CursorState:
@@ -105,7 +106,7 @@ class CursorSeal:
         if len(token) > MAX_CURSOR_CHARACTERS:
             raise CursorInvalid("The cursor is too long.")
         try:
-            plain = open_sealed(self._key, base64.urlsafe_b64decode(token.encode()), self._bound_to)
+            plain = open_sealed(self._keys, base64.urlsafe_b64decode(token.encode()), self._bound_to)
         except SealUnknownKey as error:
             raise CursorExpired from error
         except (SealBroken, binascii.Error, ValueError) as error:

@@ -7,11 +7,13 @@ import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import keyring
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from joserfc import jwt
 from joserfc.jwk import OctKey
+from keyring.backend import KeyringBackend
 
 from satchel.errors import SealBroken, SealUnknownKey, SettingInvalid, TokenInvalid
 from satchel.identity.certificates import ensure_server_certificate
@@ -34,12 +36,12 @@ NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 def test_a_sealed_value_opens_with_its_key_and_purpose_only() -> None:
     sealed = seal(KEY, b"secret", b"purpose")
 
-    assert open_sealed(KEY, sealed, b"purpose") == b"secret"
+    assert open_sealed([KEY], sealed, b"purpose") == b"secret"
     assert b"secret" not in sealed
     with pytest.raises(SealBroken):
-        open_sealed(KEY, sealed, b"another purpose")
+        open_sealed([KEY], sealed, b"another purpose")
     with pytest.raises(SealUnknownKey):
-        open_sealed(OTHER, sealed, b"purpose")
+        open_sealed([OTHER], sealed, b"purpose")
 
 
 @given(place=st.integers(0, 60), change=st.integers(1, 255))
@@ -47,7 +49,7 @@ def test_no_altered_byte_passes(place: int, change: int) -> None:
     sealed = bytearray(seal(KEY, b"a value of some length, say this", b"p"))
     sealed[place % len(sealed)] ^= change
     with pytest.raises((SealBroken, SealUnknownKey)):
-        open_sealed(KEY, bytes(sealed), b"p")
+        open_sealed([KEY], bytes(sealed), b"p")
 
 
 def test_the_master_key_is_made_once_and_private(tmp_path: Path) -> None:
@@ -66,15 +68,79 @@ def test_a_master_key_of_another_length_is_refused(text: str) -> None:
         MasterKey.load(load(None, {"SATCHEL_SECRETS__KEY": text}, {}))
 
 
+def text_of(*keys: bytes) -> str:
+    return ",".join(base64.b64encode(key).decode() for key in keys)
+
+
+def test_the_first_of_several_keys_seals_and_all_of_them_open() -> None:
+    before = MasterKey.load(load(None, {"SATCHEL_SECRETS__KEY": text_of(KEY)}, {})).keys("p")
+    after = MasterKey.load(load(None, {"SATCHEL_SECRETS__KEY": text_of(OTHER, KEY)}, {})).keys("p")
+
+    assert open_sealed(after.all, seal(before.newest, b"old", b""), b"") == b"old"
+    with pytest.raises(SealUnknownKey):
+        open_sealed(before.all, seal(after.newest, b"new", b""), b"")
+    token = make_service_token(before.newest, "worker", NOW)
+    assert check_service_token(after.all, token, NOW).name == "worker"
+    with pytest.raises(SettingInvalid):
+        MasterKey.load(load(None, {"SATCHEL_SECRETS__KEY": text_of(KEY)}, {})).replace([OTHER])
+
+
+def test_a_running_process_follows_the_key_file(tmp_path: Path) -> None:
+    settings = load(None, {"SATCHEL_DATA__FOLDER": str(tmp_path)}, {})
+    running = MasterKey.load(settings)
+    keys, first = running.keys("p"), running.newest
+
+    MasterKey.load(settings).replace([OTHER, first])
+    assert running.current() == (OTHER, first)
+    assert len(keys.all) == 2
+    settings.master_key_file.write_text("damaged!")
+    with pytest.raises(SettingInvalid):
+        running.current()
+    settings.master_key_file.unlink()  # a folder that is not there just now stops nobody
+    assert running.current() == (OTHER, first)
+
+
+class Keyring(KeyringBackend):
+    """One that keeps what it is given, for as long as the test runs."""
+
+    priority = 1  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: dict[tuple[str, str], str] = {}
+
+    def get_password(self, service: str, username: str) -> str | None:
+        return self.kept.get((service, username))
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        self.kept[service, username] = password
+
+    def delete_password(self, service: str, username: str) -> None:
+        del self.kept[service, username]
+
+
+def test_the_systems_keyring_keeps_the_keys(tmp_path: Path) -> None:
+    environment = {"SATCHEL_DATA__FOLDER": str(tmp_path), "SATCHEL_SECRETS__KEYRING": "true"}
+    settings, before = load(None, environment, {}), keyring.get_keyring()
+    keyring.set_keyring(Keyring())
+    try:
+        first = MasterKey.load(settings)
+        first.replace([OTHER, first.newest])
+        assert MasterKey.load(settings).current() == first.current()
+        assert not settings.master_key_file.exists()
+    finally:
+        keyring.set_keyring(before)
+
+
 def test_a_service_token_passes_for_a_short_while() -> None:
     token = make_service_token(KEY, "worker", NOW)
 
-    caller = check_service_token(KEY, token, NOW + timedelta(minutes=4))
+    caller = check_service_token([OTHER, KEY], token, NOW + timedelta(minutes=4))
     assert (caller.name, caller.permissions) == ("worker", {ANNOUNCE})
     with pytest.raises(TokenInvalid):
-        check_service_token(KEY, token, NOW + timedelta(minutes=10))
+        check_service_token([OTHER, KEY], token, NOW + timedelta(minutes=10))
     with pytest.raises(TokenInvalid):
-        check_service_token(OTHER, token, NOW)
+        check_service_token([OTHER], token, NOW)
 
 
 @pytest.mark.parametrize(
@@ -89,13 +155,13 @@ def test_a_token_for_something_else_does_not_pass(claims: dict[str, str]) -> Non
     stamped = {**claims, "exp": int(NOW.timestamp()) + 60}
     token = jwt.encode({"alg": "HS256"}, stamped, OctKey.import_key(KEY))
     with pytest.raises(TokenInvalid):
-        check_service_token(KEY, token, NOW)
+        check_service_token([OTHER, KEY], token, NOW)
 
 
 @pytest.mark.parametrize("token", ["", "a.b.c", "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.", "satd_abc", "x" * 4000])
 def test_what_is_no_service_token_does_not_pass(token: str) -> None:
     with pytest.raises(TokenInvalid):
-        check_service_token(KEY, token, NOW)
+        check_service_token([OTHER, KEY], token, NOW)
 
 
 def test_random_tokens_differ_and_codes_can_be_read_out() -> None:

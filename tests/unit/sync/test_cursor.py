@@ -11,7 +11,7 @@ from satchel.model.ids import BucketId
 from satchel.model.packing import pack_buckets, unpack_buckets
 from satchel.sync.cursor import CursorSeal, CursorState
 
-SEAL = CursorSeal(b"k" * 32, "contoso", "device 1")
+SEAL = CursorSeal([b"k" * 32], "contoso", "device 1")
 STATE = CursorState(epoch="e", checkpoint=7, binding=2, entities={"contact": "a/b"}, held=pack_buckets([BucketId(5)]))
 
 
@@ -31,14 +31,14 @@ def test_a_cursor_opens_for_its_device_only() -> None:
     token = SEAL.seal(STATE)
 
     assert SEAL.open(token) == STATE
-    for other in (CursorSeal(b"k" * 32, "contoso", "device 2"), CursorSeal(b"k" * 32, "fabrikam", "device 1")):
+    for other in (CursorSeal([b"k" * 32], "contoso", "device 2"), CursorSeal([b"k" * 32], "fabrikam", "device 1")):
         with pytest.raises(CursorInvalid):
             other.open(token)
 
 
 def test_a_cursor_of_an_older_key_starts_over() -> None:
     with pytest.raises(CursorExpired):
-        CursorSeal(b"n" * 32, "contoso", "device 1").open(SEAL.seal(STATE))
+        CursorSeal([b"n" * 32], "contoso", "device 1").open(SEAL.seal(STATE))
 
 
 @given(st.text(max_size=200))
