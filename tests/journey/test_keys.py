@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from satchel.device import Device
+from satchel.device import Device, SyncReport
 from tests.support.debian_postgres import DebianPostgres
 from tests.support.processes import Sandbox, Satchel, sandbox, satchel, wait_for
 
@@ -59,12 +59,17 @@ def killed_rotation(running: Satchel) -> None:
     assert line.startswith("new key")
 
 
-def pulled_after(running: Satchel, source: Sandbox, device: Device, seed: int) -> bool:
-    """What changes at the source still comes to the device."""
-    source.mutate(20, seed)
-    running.run("org", "pull", "contoso", "--wait")
-    report = device.sync()
-    return not report.was_reset and not report.was_current
+def goes_on(source: Sandbox, device: Device, seed: int) -> bool:
+    """What changes at the source still comes to the device, which need not begin anew."""
+    source.mutate(60, seed)
+    reports: list[SyncReport] = []
+
+    def is_something_new() -> bool:
+        reports.append(device.sync(wait_seconds=5))
+        return not reports[-1].was_current
+
+    wait_for(is_something_new, "changes of the source")
+    return not any(report.was_reset for report in reports)
 
 
 def test_the_key_is_replaced_while_everything_runs(running: Satchel, source: Sandbox, tmp_path: Path) -> None:
@@ -77,18 +82,18 @@ def test_the_key_is_replaced_while_everything_runs(running: Satchel, source: San
         between = running.json("key", "list")
         assert len(between) == 2
         assert between[0]["organizations"] != ["contoso", "fabrikam"]
-        assert pulled_after(running, source, device, 1)  # with half a rotation everything goes on
+        assert goes_on(source, device, 1)  # with half a rotation everything goes on
 
         running.run("key", "retire", "--yes", status=2)
         running.run("key", "rotate")
         after = running.json("key", "list")
         assert [key["name"] for key in after] == [key["name"] for key in between]  # it went on; there is no third key
         assert [key["organizations"] for key in after] == [["contoso", "fabrikam"], []]
-        assert pulled_after(running, source, device, 2)  # the cursor of before still counts
+        assert goes_on(source, device, 2)  # the cursor of before still counts
 
         running.run("key", "retire", "--yes")
         assert len(running.json("key", "list")) == 1
-        assert pulled_after(running, source, device, 3)
+        assert goes_on(source, device, 3)
     assert running.pids() == pids  # nothing had to be started anew
     running.run("org", "provision", "fabrikam", "--wait")
 

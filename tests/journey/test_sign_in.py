@@ -57,18 +57,28 @@ def issuer(tmp_path_factory: pytest.TempPathFactory, source: Sandbox) -> Iterato
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory, source: Sandbox, issuer: RunningIssuer) -> Iterator[Satchel]:
-    settings = {
-        "SATCHEL_SIGN_IN__ISSUER": issuer.url,
-        "SATCHEL_SIGN_IN__DEVICE_CLIENT_ID": "satchel-device",
-        "SATCHEL_SIGN_IN__AUDIENCE": "api://satchel",
-        "SATCHEL_SIGN_IN__SCOPES": "openid offline_access access",
-        "SATCHEL_SIGN_IN__TENANTS": TENANT,
-        "SATCHEL_SIGN_IN__ADMINISTRATORS": "Satchel.Administrator",
-        "SATCHEL_SIGN_IN__DEVICE_TOKEN_HOURS": str(TOKEN_HOURS),
-    }
-    with satchel(tmp_path_factory.mktemp("satchel") / "data", **settings) as started:
+    folder = tmp_path_factory.mktemp("satchel") / "data"
+    folder.mkdir()
+    (folder / "satchel.toml").write_text(documented(issuer.url))
+    with satchel(folder, SATCHEL_SIGN_IN__DEVICE_TOKEN_HOURS=str(TOKEN_HOURS)) as started:
         started.add(source)
         yield started
+
+
+def documented(url: str) -> str:
+    """The settings of the page on signing in, with the ids of this issuer."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "sign-in-with-entra-id.md").read_text()
+    [text] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    for word, value in (
+        ("https://login.microsoftonline.com/TENANT/v2.0", url),
+        ("TENANT", TENANT),
+        ("DEVICE-APPLICATION", "satchel-device"),
+        ("api://SATCHEL-APPLICATION/access", "access"),
+        ("SATCHEL-APPLICATION", "api://satchel"),
+    ):
+        assert word in text
+        text = text.replace(word, value)
+    return str(text)
 
 
 @pytest.fixture(scope="module")

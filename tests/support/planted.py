@@ -16,6 +16,8 @@ import zstandard
 MARK = "planted-" + secrets.token_hex(8)
 _TOKENS = re.compile(rb"satd_[\w-]{30,}|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}")
 """Tokens of devices, and signed ones."""
+_OBJECTS = ("objects", "run")
+"""What stands in a data folder besides databases and keys."""
 _logs: set[Path] = set()
 _folders: set[Path] = set()
 _seen: list[str] = []
@@ -44,36 +46,38 @@ def check_output(text: str, where: str) -> None:
 
 def check_processes() -> None:
     """The process list, as everyone on the machine sees it."""
+    _seen.extend(processes_with_secrets())
+
+
+def processes_with_secrets() -> list[str]:
+    """Processes in whose arguments the mark stands."""
+    found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             line = path.read_bytes()
         except OSError:
-            continue
+            continue  # it has ended
         if MARK.encode() in line:
-            _seen.append(f"the process list: {line.split(bytes(1))[:4]}")
+            found.append(f"the process list: {line.split(bytes(1))[:4]}")
+    return found
 
 
 def leaks() -> list[str]:
     """Where secrets were found."""
-    found = list(_seen)
-    for path in _logs:
-        found += [f"{path}: {line!r}" for line in _lines_with_secrets(path, with_tokens=True)]
-    for folder in _folders:
-        for path in (each for name in ("objects", "run", "tls") for each in folder.glob(f"{name}/**/*")):
-            if path.is_file():
-                found += [f"{path}: {line!r}" for line in _lines_with_secrets(path, with_tokens=True)]
-    return found
+    objects = (each for folder in _folders for name in _OBJECTS for each in folder.glob(f"{name}/**/*"))
+    paths = [*_logs, *(path for path in objects if path.is_file())]
+    return _seen + [f"{path}: {line!r}" for path in paths for line in secrets_in(path)]
 
 
-def _lines_with_secrets(path: Path, *, with_tokens: bool) -> list[bytes]:
+def secrets_in(path: Path) -> list[bytes]:
+    """The first lines of a file, compressed or not, in which the mark or a token stands."""
     try:
         content = _content(path)
     except OSError:
         return []
-    is_found = MARK.encode() in content or (with_tokens and _TOKENS.search(content))
-    if not is_found:
+    if MARK.encode() not in content and not _TOKENS.search(content):
         return []
-    return [line[:200] for line in content.splitlines() if MARK.encode() in line or _TOKENS.search(line)][:5]
+    return [line[:300] for line in content.splitlines() if MARK.encode() in line or _TOKENS.search(line)][:5]
 
 
 def _content(path: Path) -> bytes:

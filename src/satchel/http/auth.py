@@ -27,9 +27,12 @@ class DeviceAuth:
         """The device that calls. Errors: TokenInvalid (unknown, blocked), NotEntitled (of another organization),
         WipeOrdered, SignInNeeded."""
         token = bearer(authorization)
-        device = self._known.get(token) or await self._known.read(token)
+        now = datetime.now(UTC)
+        device = self._known.get(token)
+        if device is None or has_ended(device, now):  # it may have been proved anew a moment ago
+            device = await self._known.read(token)
         try:
-            admit(device, organization, datetime.now(UTC))
+            admit(device, organization, now)
         except WipeOrdered:
             await self._devices.note_wipe_told(device.id)
             raise
@@ -48,8 +51,13 @@ class DeviceAuth:
 def admit(device: Device, organization: str, now: datetime) -> None:
     """Whether a device may come in now. Errors: WipeOrdered, TokenInvalid, NotEntitled, SignInNeeded."""
     refuse_barred(device, organization)
-    if device.signed_in_until is not None and device.signed_in_until <= now:
+    if has_ended(device, now):
         raise SignInNeeded
+
+
+def has_ended(device: Device, now: datetime) -> bool:
+    """The device's user must prove the sign-in anew."""
+    return device.signed_in_until is not None and device.signed_in_until <= now
 
 
 def refuse_barred(device: Device, organization: str) -> None:
