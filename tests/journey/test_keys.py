@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,8 @@ def running(tmp_path_factory: pytest.TempPathFactory, source: Sandbox) -> Iterat
         satchel(folder / "data", SATCHEL_DATABASE__URL=postgres.url) as started,
     ):
         started.add(source)
+        postgres.query("postgres", "alter system set log_statement = 'ddl'")
+        postgres.query("postgres", "select pg_reload_conf()")
         started.run("org", "add", "fabrikam", *_again(source, folder))
         yield started
 
@@ -96,6 +99,9 @@ def test_the_key_is_replaced_while_everything_runs(running: Satchel, source: San
         assert goes_on(source, device, 3)
     assert running.pids() == pids  # nothing had to be started anew
     running.run("org", "provision", "fabrikam", "--wait")
+    logged = (running.folder.parent / "postgres.log").read_text().lower()
+    assert "alter role satchel_contoso" in logged.replace('"', "")
+    assert not re.search("password '[0-9a-f]{64}'", logged)  # only what the server checks it by
 
 
 def test_a_device_whose_cursor_is_of_a_key_that_went_loads_its_data_anew(
