@@ -93,7 +93,7 @@ async def create_backup(rooms: Rooms, archive: Archive, tell: Tell) -> Manifest:
             if not path.startswith(_NOT_KEPT):
                 stored.append(await archive.write(f"objects/{path}", _object(store, path)))
     made_at = datetime.now(UTC)
-    manifest = Manifest(secrets.token_hex(8), FORM, __version__, made_at, key_reference(rooms.key), staging, stored)
+    manifest = Manifest(secrets.token_hex(8), FORM, __version__, made_at, key_references(rooms.key)[0], staging, stored)
     await obstore.put_async(archive.store, MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
     return manifest
 
@@ -130,7 +130,7 @@ async def restore_backup(settings: Settings, archive: Archive, tell: Tell) -> Ma
     """
     manifest = await read_manifest(archive)
     key = MasterKey.load(settings)
-    if key_reference(key) != manifest.key_reference:
+    if manifest.key_reference not in key_references(key):
         raise BackupUnusable(
             "The backup belongs to another master key.",
             hint="Give the key it was made with: [secrets] key or key_file.",
@@ -166,9 +166,9 @@ async def submit_again(settings: Settings) -> None:
                 )
 
 
-def key_reference(key: MasterKey) -> str:
-    """Names a key without telling anything of it."""
-    return hashlib.sha256(key.derive("backup reference")).hexdigest()[:16]
+def key_references(key: MasterKey) -> list[str]:
+    """Names of the keys, newest first, which tell nothing of them."""
+    return [hashlib.sha256(each).hexdigest()[:16] for each in key.keys("backup reference").all]
 
 
 async def _dump_staging(rooms: Rooms, archive: Archive, organization: Organization) -> list[Stored]:
