@@ -203,6 +203,8 @@ class Satchel:
             "SATCHEL_SCHEDULE__TICK_SECONDS": "0.2",
             "SATCHEL_SCHEDULE__DELETION_CHECK_INTERVAL_SECONDS": "1",
             "SATCHEL_SYNC__HEAD_REREAD_SECONDS": "1",
+            "SATCHEL_SCHEDULE__SEAL_INTERVAL_SECONDS": "1",
+            "SATCHEL_SNAPSHOTS__MIN_ROWS": "20",
             "SATCHEL_SOURCE__RETRY_WAIT_LIMIT_SECONDS": "2",
             **settings,
         }

@@ -11,7 +11,7 @@ import msgspec
 from satchel.device.edits.overlay import Overlay
 from satchel.device.edits.verdicts import settle
 from satchel.device.lease import SYSTEM_CLOCK, Clock, renew_lease
-from satchel.device.load import attach, detach, load_image
+from satchel.device.load import attach, detach, load_image, place
 from satchel.device.schema import make_indexes, make_key, migrate, upsert
 from satchel.device.store import Store, readable_failures
 from satchel.errors import ProtocolBroken
@@ -65,6 +65,8 @@ class Applier:
         self._held: list[Line] = []
         self._rows_held = 0
         self._overlay: Overlay | None = None
+        self._placed: Line | None = None
+        """The line whose image is in its place."""
         self._changes = Applied()
         self.applied = Applied()
         """What was committed."""
@@ -82,6 +84,8 @@ class Applier:
 
     def take(self, line: Line) -> bool:
         """Take a line; True where it ends the answer. Errors: ProtocolBroken, as `readable_failures`."""
+        if line.image is not None:
+            self._place(line)
         self._held.append(line)
         self._rows_held += len(line.rows or ()) + len(line.keys or ()) + line.count
         if line.cursor is None and line.end is None and self._rows_held < ROWS_HELD:
@@ -98,6 +102,13 @@ class Applier:
                 raise ProtocolBroken("The server's answer does not fit the tables.") from error
         return line.end is not None
 
+    def _place(self, line: Line) -> None:
+        """Images are put into their place before the transaction that takes their rows: one in each."""
+        connection = self._store.connection
+        if self._placed is None and connection.get_autocommit():
+            place(connection, line.content)
+            self._placed, line.content = line, b""
+
     def _commit(self, connection: apsw.Connection, overlay: Overlay, cursor: str, end: End | None) -> None:
         if end is not None:
             self._finish_reset(connection, overlay)
@@ -107,6 +118,7 @@ class Applier:
             self._changes.checkpoint = end.checkpoint
         overlay.finish(is_complete=end is not None)
         self._overlay = None  # edits may be made before the next transaction
+        self._placed = None
         self._store.set("cursor", cursor)
         connection.execute("commit")
         self.applied.add(self._changes)
@@ -181,7 +193,8 @@ class Applier:
         if entity is None or line.columns != [attribute.name for attribute in entity.attributes]:
             raise ProtocolBroken("The server sent an image that does not fit the client model.", entity=name)
         is_reset = self._store.get(RESET) is not None
-        count = load_image(connection, overlay, entity, line.content, is_reset=is_reset)
+        content = None if line is self._placed else line.content
+        count = load_image(connection, overlay, entity, content, is_reset=is_reset)
         counts = self._changes.rows_by_entity
         counts[name] = counts.get(name, 0) + count
 

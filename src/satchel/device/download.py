@@ -25,6 +25,8 @@ from satchel.protocol.reader import read_lines
 TRIES = 4
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
+MAX_ANSWERS = 10_000
+"""Of one sync: a bound for what should not happen, answers that end early without bringing it further."""
 LINES_AHEAD = 6
 """Lines, or images of about a megabyte, that wait decoded while others are written."""
 
@@ -106,7 +108,7 @@ class Download:
     def _repeat(self, wait_seconds: float) -> None:
         """A broken answer is resumed at the last cursor; as long as cursors come, there is no limit to that."""
         failures = 0
-        while True:
+        for _ in range(MAX_ANSWERS):
             before = self._store.get("cursor")
             try:
                 if self._one_answer(wait_seconds):
@@ -120,6 +122,7 @@ class Download:
                     raise
                 wished_seconds = max(error.wait_seconds, FIRST_PAUSE_SECONDS * 2.0**failures)
                 self._pause(min(LONGEST_PAUSE_SECONDS, wished_seconds))
+        raise ServerUnreachable("The server's answers do not come to an end.")
 
     def _one_answer(self, wait_seconds: float) -> bool:
         """Ask and apply; True at the end. An answer may end early where the model changed: the next goes on."""

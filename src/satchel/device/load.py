@@ -10,61 +10,95 @@ from satchel.device.schema import BARE, insert_from, make_key, stage
 from satchel.errors import ProtocolBroken
 from satchel.model.client_model import ClientEntity
 from satchel.model.keys import key_values
-from satchel.protocol.images import IMAGE_TABLE, key_matches, quoted
+from satchel.protocol.images import IMAGE_TABLE, create_table, key_matches, quoted
 
 _SCHEMA = "_satchel_image_file"
 IMAGE = f"{_SCHEMA}.{IMAGE_TABLE}"
+_ROWS_NAME = "_satchel_image_rows"
+_ROWS = f"temp.{_ROWS_NAME}"
 
 
 def attach(connection: apsw.Connection) -> None:
     """Make the place for images, in memory; outside of a transaction."""
-    if _SCHEMA not in {name for _, name, _ in connection.execute("pragma database_list")}:
+    if _SCHEMA not in connection.db_names():
         connection.execute(f"attach ':memory:' as {_SCHEMA}")
 
 
 def detach(connection: apsw.Connection) -> None:
     """Give the memory of the last image back; outside of a transaction."""
-    if _SCHEMA in {name for _, name, _ in connection.execute("pragma database_list")}:
+    if _SCHEMA in connection.db_names():
         connection.execute(f"detach {_SCHEMA}")
 
 
+def place(connection: apsw.Connection, content: bytes) -> None:
+    """Put an image into its place, outside of a transaction. Errors: ProtocolBroken."""
+    try:
+        connection.deserialize(_SCHEMA, content)
+        connection.execute(f"select 1 from {IMAGE} limit 0")
+    except apsw.Error as error:
+        detach(connection)
+        raise ProtocolBroken("An image in the server's answer cannot be read.") from error
+
+
 def load_image(
-    connection: apsw.Connection, overlay: Overlay, entity: ClientEntity, content: bytes, *, is_reset: bool
+    connection: apsw.Connection,
+    overlay: Overlay,
+    entity: ClientEntity,
+    content: bytes | None,
+    *,
+    is_reset: bool,
 ) -> int:
     """Put an image's rows into the entity's table; returns how many. Errors: ProtocolBroken.
 
-    A table without any index takes the records as they are, and gets its key behind the load. Where the key stands
-    already, or a reset notes what it put, rows take the place of those of the same key.
+    `content`: of an image that is not in its place. A table without any index takes the records as they are, and gets
+    its key behind the load. Where the key stands already, or a reset notes what it put, rows take the place of those
+    of the same key.
     """
+    source = IMAGE if content is None else _ROWS
     try:
-        connection.deserialize(_SCHEMA, content)
+        if content is not None:
+            _copy_rows(connection, entity, content)
         if stage(connection, entity.name) == BARE and not is_reset:
-            connection.execute(f"insert into main.{quoted(entity.name)} select * from {IMAGE}")
+            connection.execute(f"insert into main.{quoted(entity.name)} select * from {source}")
         else:
             make_key(connection, entity)
-            connection.execute(insert_from(entity, IMAGE))
+            connection.execute(insert_from(entity, source))
         count = connection.changes()
         if is_reset:
-            _note_seen(connection, entity)
-        _tell(connection, overlay, entity)
+            _note_seen(connection, entity, source)
+        _tell(connection, overlay, entity, source)
+        connection.execute(f"drop table if exists {_ROWS}")
     except (apsw.SQLError, apsw.CorruptError, apsw.NotADBError, apsw.ConstraintError) as error:
         raise ProtocolBroken("An image in the server's answer does not fit the tables.", entity=entity.name) from error
     return count
 
 
-def _note_seen(connection: apsw.Connection, entity: ClientEntity) -> None:
+def _copy_rows(connection: apsw.Connection, entity: ClientEntity, content: bytes) -> None:
+    """The rows of an image in a temporary table: the place for images changes only outside of transactions."""
+    image = apsw.Connection(":memory:")
+    try:
+        image.deserialize("main", content)
+        rows = image.execute(f"select * from {IMAGE_TABLE}")
+        connection.execute(create_table(entity, _ROWS_NAME).replace("create table", "create temp table", 1))
+        marks = ", ".join("?" * len(entity.attributes))
+        connection.executemany(f"insert into {_ROWS} values ({marks})", rows)
+    finally:
+        image.close()
+
+
+def _note_seen(connection: apsw.Connection, entity: ClientEntity, source: str) -> None:
     same = " and ".join(f"t.{quoted(name)} = i.{quoted(name)}" for name in entity.key)
     connection.execute(
         "insert or ignore into _satchel_seen"
-        f" select ?, t._rowid_ from {IMAGE} i join main.{quoted(entity.name)} t on {same}",
+        f" select ?, t._rowid_ from {source} i join main.{quoted(entity.name)} t on {same}",
         (entity.name,),
     )
 
 
-def _tell(connection: apsw.Connection, overlay: Overlay, entity: ClientEntity) -> None:
+def _tell(connection: apsw.Connection, overlay: Overlay, entity: ClientEntity, source: str) -> None:
     """Tell the edited rows among them, in the wire form."""
     names = [attribute.name for attribute in entity.attributes]
-    query = f"select {', '.join(map(quoted, names))} from {IMAGE} where {key_matches(entity)}"
+    query = f"select {', '.join(map(quoted, names))} from {source} where {key_matches(entity)}"
     rows = []
     for key in overlay.edited_keys(entity.name):
         values = key_values(entity, key)

@@ -104,10 +104,14 @@ def _decompressor(content_encoding: str) -> Callable[[Iterable[bytes]], Iterator
 def _unzstd(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Several frames, one after another, are one stream (RFC 8878, section 3.1)."""
     decompressor = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES)
-    source = cast("IO[bytes]", _Chunks(chunks))
-    with decompressor.stream_reader(source, read_across_frames=True, closefd=False) as stream:
-        while piece := stream.read1(_PIECE_BYTES):
-            yield piece
+    source = _Chunks(chunks)
+    with decompressor.stream_reader(cast("IO[bytes]", source), read_across_frames=True, closefd=False) as stream:
+        while True:
+            piece = stream.read1(_PIECE_BYTES)
+            if piece:
+                yield piece
+            elif source.is_at_end:  # nothing comes as well where a frame ends with its chunk
+                return
 
 
 def _gunzip(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -124,7 +128,10 @@ class _Chunks:
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
+        self.is_at_end = False
 
     def read(self, size: int = -1) -> bytes:
         """The next chunk; an empty one would read as the end."""
-        return next((chunk for chunk in self._chunks if chunk), b"")
+        chunk = next((chunk for chunk in self._chunks if chunk), b"")
+        self.is_at_end = not chunk
+        return chunk

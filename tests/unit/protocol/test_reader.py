@@ -38,6 +38,13 @@ def cut(whole: bytes, places: list[int]) -> list[bytes]:
     return [whole[a:b] for a, b in itertools.pairwise(at)]
 
 
+@given(places=st.lists(st.integers(0, 100_000), max_size=12), at_frames=st.booleans())
+def test_several_frames_are_one_stream(places: list[int], *, at_frames: bool) -> None:
+    frames = [zstandard.ZstdCompressor().compress(line) for line in LINES]
+    chunks = frames if at_frames else cut(b"".join(frames), places)
+    assert list(reader.read_lines(chunks, "zstd")) == READ
+
+
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @given(places=st.lists(st.integers(0, 100_000), max_size=12))
 def test_chunks_may_be_cut_anywhere(encoding: str, places: list[int]) -> None:
