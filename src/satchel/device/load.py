@@ -36,8 +36,14 @@ def place(connection: apsw.Connection, content: bytes) -> None:
         connection.deserialize(_SCHEMA, content)
         connection.execute(f"select 1 from {IMAGE} limit 0")
     except apsw.Error as error:
-        detach(connection)
+        connection.deserialize(_SCHEMA, _empty())  # with what cannot be read, no statement can be prepared any more
         raise ProtocolBroken("An image in the server's answer cannot be read.") from error
+
+
+def _empty() -> bytes:
+    with apsw.Connection(":memory:") as connection:
+        connection.execute("create table image (x)")
+    return connection.serialize("main")
 
 
 def load_image(
