@@ -32,18 +32,20 @@ def detach(connection: apsw.Connection) -> None:
 
 def place(connection: apsw.Connection, content: bytes) -> None:
     """Put an image into its place, outside of a transaction. Errors: ProtocolBroken."""
+    _check(content)
+    connection.deserialize(_SCHEMA, content)
+
+
+def _check(content: bytes) -> None:
+    """Look at an image by itself: beside one that cannot be read, the device's own database is unusable as well."""
+    image = apsw.Connection(":memory:")
     try:
-        connection.deserialize(_SCHEMA, content)
-        connection.execute(f"select 1 from {IMAGE} limit 0")
+        image.deserialize("main", content)
+        image.execute(f"select 1 from {IMAGE_TABLE} limit 0")
     except apsw.Error as error:
-        connection.deserialize(_SCHEMA, _empty())  # with what cannot be read, no statement can be prepared any more
         raise ProtocolBroken("An image in the server's answer cannot be read.") from error
-
-
-def _empty() -> bytes:
-    with apsw.Connection(":memory:") as connection:
-        connection.execute("create table image (x)")
-    return connection.serialize("main")
+    finally:
+        image.close()
 
 
 def load_image(
@@ -63,6 +65,7 @@ def load_image(
     source = IMAGE if content is None else _ROWS
     try:
         if content is not None:
+            _check(content)
             _copy_rows(connection, entity, content)
         if stage(connection, entity.name) == BARE and not is_reset:
             connection.execute(f"insert into main.{quoted(entity.name)} select * from {source}")
