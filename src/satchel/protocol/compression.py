@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from functools import lru_cache
 from typing import Protocol
 
 import zstandard
@@ -27,6 +28,7 @@ class Compressor(Protocol):
         ...
 
 
+@lru_cache(maxsize=256)
 def choose_encoding(accept_encoding: str) -> str:
     """The best encoding that the other side takes; an empty header means identity."""
     weights = {}

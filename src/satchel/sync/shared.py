@@ -92,7 +92,7 @@ class SharedChanges:
             while len(self._told) >= _KEPT:
                 self._told.popitem(last=False)
             task = self._told[key] = asyncio.create_task(_read(served, standing, state, caller, since))
-        return await asyncio.shield(task)
+        return task.result() if task.done() else await asyncio.shield(task)
 
     def _lines(self, told: Told, held: Held) -> SharedLines:
         """The lines for those who hold these buckets; made once for all who get the same."""
