@@ -117,6 +117,7 @@ class Endpoint:
             limits=StepLimits(5_000, 1_000),
             compression_level=3,
             lease=Lease(0, "lock"),
+            images=None,
             ca_file=None,
         )
         self.polls = Polls(serving, 1_000_000, others=self._nothing)
