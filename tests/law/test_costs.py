@@ -103,6 +103,12 @@ class Register:
         return 1
 
 
+class Keys:
+    """What seals cursors."""
+
+    all = (KEY,)
+
+
 class Endpoint:
     """The endpoint without a network."""
 
@@ -113,7 +119,7 @@ class Endpoint:
             auth=DeviceAuth(register, self.known),
             devices=register,
             served=served,  # type: ignore[arg-type]
-            cursor_key=KEY,
+            cursor_keys=Keys(),  # type: ignore[arg-type]
             limits=StepLimits(5_000, 1_000),
             compression_level=3,
             lease=Lease(0, "lock"),
@@ -168,7 +174,7 @@ async def staged(staging: Database) -> StagedOrganization:
 
 def line_device(number: int) -> LineDevice:
     device = LineDevice(guid(1, number))
-    device.seal = CursorSeal(KEY, "o", str(number))
+    device.seal = CursorSeal([KEY], "o", str(number))
     return device
 
 
