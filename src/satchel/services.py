@@ -21,6 +21,7 @@ from litestar import Litestar
 
 from satchel.administration.doctor.examine import keep_examining
 from satchel.assembly import Rooms, control_url, open_rooms
+from satchel.database.pool import pool_use
 from satchel.errors import SatchelError
 from satchel.http.app import management_app, sync_app
 from satchel.http.auth import DeviceAuth, ManagementAuth
@@ -110,6 +111,7 @@ async def run_sync(settings: Settings) -> None:
         app = _sync_app(rooms, served, devices, certificate, sign_in, draining)
         inner = _management_app(rooms, served, sign_in, draining, limit)
         tally = Tally()
+        metrics.Read("satchel_is_draining", lambda: [((), float(draining.has_begun))])
         servers = [
             _server(app, sync.host, sync.port, certificate, tally),
             _server(inner, management.host, management.port, certificate, tally),
@@ -157,6 +159,17 @@ def beside(rooms: Rooms, certificate: ServerCertificate | None = None) -> list[C
             certificate_expires_at=expiry_of(certificate.cert_file) if certificate else None,
         )
 
+    metrics.Read(
+        "satchel_database_connections",
+        lambda: [
+            ((kind, state), float(count))
+            for kind, use in pool_use().items()
+            for state, count in (("open", use.open), ("idle", use.idle))
+        ],
+    )
+    metrics.Read(
+        "satchel_database_waiting", lambda: [((kind,), float(use.waiting)) for kind, use in pool_use().items()]
+    )
     metrics.Read("satchel_disk_free_bytes", lambda: [((), float(facts().disk_free_bytes))])
     return [keep_beating(Processes(rooms.control), telemetry.instance, telemetry.service, facts)]
 

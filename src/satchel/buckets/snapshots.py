@@ -88,6 +88,11 @@ async def snapshot_paths(connection: Connection) -> set[str]:
     return {row[0] for row in await (await connection.execute(_SQL["paths"])).fetchall()}
 
 
+async def count_snapshots(connection: Connection) -> dict[str, int]:
+    """How many there are: `current` ones, and `retired` ones that are kept for downloads under way."""
+    return dict(await (await connection.execute(_SQL["count_by_state"])).fetchall())
+
+
 async def tail_rows(connection: Connection, bucket: BucketId, op: OpId, *, limit: int) -> int:
     """How many rows of a bucket changed behind an op, at most `limit`."""
     return await _count(connection, "tail_rows", {"bucket": bucket, "op": op, "limit": limit})

@@ -20,6 +20,11 @@ order by bucket
 -- by_id --
 select id, bucket, generation, projection, op, rows, size_bytes, path, frames from satchel.snapshot where id = %(id)s
 
+-- count_by_state --
+select s.state, count(p.id) from (values ('current', false), ('retired', true)) as s (state, is_retired)
+left join satchel.snapshot p on (p.retired_at is not null) = s.is_retired
+group by s.state
+
 -- tail_rows --
 -- How many rows of the bucket changed behind an op, counted up to a limit.
 select count(*) from (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, LiteralString, Self
+from typing import Any, LiteralString, NamedTuple, Self
+from weakref import WeakSet
 
 import psycopg
 from opentelemetry import trace
@@ -14,6 +15,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from satchel.errors import StoreBusy
 
 CONNECT_WAIT_SECONDS = 20.0
+_open: WeakSet[Database] = WeakSet()
 _tracer = trace.get_tracer("satchel")
 
 Connection = psycopg.AsyncConnection[TupleRow]
@@ -38,6 +40,15 @@ def connects_with(passwords: Callable[[], Sequence[str]]) -> type[Connection]:
     return Trying
 
 
+class PoolUse(NamedTuple):
+    """How far pools are used."""
+
+    open: int
+    idle: int
+    waiting: int
+    """Requests that wait for a connection."""
+
+
 class Database:
     """One database. Lost connections become StoreBusy, so that a caller waits instead of failing."""
 
@@ -48,9 +59,11 @@ class Database:
         pool_size: int,
         statement_timeout_seconds: float = 0.0,
         connection_class: type[Connection] = psycopg.AsyncConnection,
+        kind: str = "control",
     ) -> None:
-        """Prepare the pool; nothing is connected before `open`."""
+        """Prepare the pool; nothing is connected before `open`. `kind`: under which its use is counted."""
         self.url = url
+        self.kind = kind
         options = f"-c TimeZone=UTC -c statement_timeout={int(statement_timeout_seconds * 1000)}"
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
@@ -68,14 +81,22 @@ class Database:
     async def __aenter__(self) -> Self:
         """Open the pool."""
         await self._pool.open()
+        _open.add(self)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Close the pool."""
         await self.close()
 
+    @property
+    def use(self) -> PoolUse:
+        """How far it is used now."""
+        stats = self._pool.get_stats()
+        return PoolUse(stats["pool_size"], stats["pool_available"], stats["requests_waiting"])
+
     async def close(self) -> None:
         """Close all connections."""
+        _open.discard(self)
         await self._pool.close()
 
     @asynccontextmanager
@@ -110,6 +131,15 @@ class Database:
         async with self.connection() as connection:
             cursor = await connection.execute(query, parameters)
             return await cursor.fetchall() if cursor.description else []
+
+
+def pool_use() -> dict[str, PoolUse]:
+    """How far this process uses its pools, by the kind of database: control, staging."""
+    found: dict[str, PoolUse] = {}
+    for database in list(_open):
+        so_far, use = found.get(database.kind, PoolUse(0, 0, 0)), database.use
+        found[database.kind] = PoolUse(*(a + b for a, b in zip(so_far, use, strict=True)))
+    return found
 
 
 @asynccontextmanager

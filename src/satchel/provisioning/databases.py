@@ -73,6 +73,7 @@ class StagingDatabases:
             pool_size=pool_size,
             statement_timeout_seconds=self._statement_timeout_seconds,
             connection_class=connects_with(lambda: self._passwords(organization.database_name)),
+            kind="staging",
         )
 
     def url(self, name: str, server: str) -> str:

@@ -133,6 +133,8 @@ def _show(bad: list[Finding], seen: Standing, queue: QueueState | None) -> None:
             for name, each in backlogs
         ],
     )
+    images = [((name, state), float(count)) for name, one in seen.items() for state, count in one.snapshots.items()]
+    metrics.replace_gauge("satchel_snapshots", images)
     metrics.replace_gauge(
         "satchel_unusable_rows", [((name,), float(sum(one.unusable.values()))) for name, one in seen.items()]
     )

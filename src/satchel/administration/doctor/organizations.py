@@ -10,6 +10,7 @@ import msgspec
 
 from satchel.administration.doctor.finding import Finding, Level, ago, good
 from satchel.assembly import Rooms
+from satchel.buckets.snapshots import count_snapshots
 from satchel.errors import SatchelError
 from satchel.journal.look import Backlog, read_backlog
 from satchel.model.changes import Strategy
@@ -33,6 +34,8 @@ class Seen(msgspec.Struct, frozen=True):
     watermarks: dict[str, StoredWatermark]
     backlog: Backlog
     unusable: dict[str, int]
+    snapshots: dict[str, int]
+    """Sealed images of buckets: `current`, and `retired` ones kept for downloads under way."""
 
 
 async def look_at_organization(
@@ -50,7 +53,12 @@ async def look_at_organization(
         return [Finding(check="organization", level=level, organization=name, message=words)], None
     try:
         async with rooms.databases.open(organization, pool_size=1) as staging, staging.connection() as connection:
-            seen = Seen(await read_all(connection), await read_backlog(connection), await unusable_counts(connection))
+            seen = Seen(
+                watermarks=await read_all(connection),
+                backlog=await read_backlog(connection),
+                unusable=await unusable_counts(connection),
+                snapshots=await count_snapshots(connection),
+            )
     except SatchelError as error:
         advice = "Is the server up, and may its role connect? Devices keep what they have."
         return [
