@@ -73,6 +73,7 @@ def _blocks(topology: Topology) -> Iterator[str]:
     yield from _addresses(topology, {name: block for name, block in subnets.items() if block is not None})
     written = [(f"sources.{name}", one) for name, source in topology.sources.items() for one in source.addresses]
     written += [("administration.block", topology.administration.block)] if topology.administration.block else []
+    written += [("monitoring.block", topology.monitoring.block)] if topology.monitoring.block else []
     written += [("dns.forwarders", one) for one in topology.dns.forwarders]
     for where, text in written:
         if _block(text) is None:
@@ -145,6 +146,8 @@ def _ports(topology: Topology) -> Iterator[str]:
         Role.IDENTITY: [("tcp", ports.identity)],
         Role.OBJECTS: [("tcp", ports.objects)],
     }
+    for role, port in topology.metrics_ports().items():
+        listening.setdefault(role, []).append(("tcp", port))
     for name, host in topology.hosts.items():
         taken = Counter(one for role in host.roles for one in listening.get(role, []))
         if topology.administration.block:

@@ -53,6 +53,8 @@ def _between_services(topology: Topology) -> Iterator[Flow]:
     yield from _tcp(services, topology.with_role(Role.OBJECTS), ports.objects, "snapshots, logs and traces")
     yield from _tcp(services, topology.with_role(Role.IDENTITY), ports.identity, "keys of the issuer")
     yield from _dns(topology, list(topology.hosts), "names are asked for, records are kept")
+    for role, metrics_port in topology.metrics_ports().items():
+        yield from _tcp([topology.monitoring.block], topology.with_role(role), metrics_port, "metrics")
     if topology.administration.block:
         block, port = topology.administration.block, topology.administration.ssh_port
         yield from _tcp([block], list(topology.hosts), port, "administrators")

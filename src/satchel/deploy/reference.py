@@ -16,6 +16,7 @@ from satchel.deploy.topology import (
     Host,
     Identity,
     Installation,
+    Monitoring,
     Objects,
     Part,
     Ports,
@@ -33,6 +34,7 @@ _TABLES: dict[str, type[Part]] = {
     "[identity]": Identity,
     "[objects]": Objects,
     "[administration]": Administration,
+    "[monitoring]": Monitoring,
     "[sources.<name>]": Source,
     "[[allow]]": Allowed,
 }
@@ -73,6 +75,7 @@ Everything is dropped, in both directions, but what this list allows and what an
 | services | `objects`, else outside where a URL is given | `objects` | snapshots, logs, traces |
 | services | `identity`, else outside where there is an issuer | `identity` | the issuer's keys |
 | `administration.block` | every host | `administration.ssh_port` | administrators |
+| `monitoring.block` | services | `*_metrics` | metrics |
 | `[[allow]]` | | | what you add |
 """
 

@@ -54,6 +54,9 @@ class Ports(Part, frozen=True, kw_only=True):
     dns: Annotated[Port, Meta(description="DNS, UDP and TCP.")] = 53
     identity: Annotated[Port, Meta(description="Identity provider (HTTPS).")] = 443
     objects: Annotated[Port, Meta(description="Object storage (HTTPS).")] = 443
+    sync_metrics: Annotated[Port, Meta(description="Metrics of a sync server, where somebody monitors.")] = 9464
+    worker_metrics: Annotated[Port, Meta(description="Metrics of a worker.")] = 9465
+    provisioning_metrics: Annotated[Port, Meta(description="Metrics of the provisioning service.")] = 9466
 
 
 class Balancer(Part, frozen=True, kw_only=True):
@@ -120,6 +123,12 @@ class Administration(Part, frozen=True, kw_only=True):
     ssh_port: Annotated[Port, Meta(description="SSH.")] = 22
 
 
+class Monitoring(Part, frozen=True, kw_only=True):
+    """Who reads metrics (Prometheus)."""
+
+    block: Annotated[str, Meta(description="Address or block of what scrapes; empty: no metrics are served.")] = ""
+
+
 class Host(Part, frozen=True, kw_only=True):
     """A machine."""
 
@@ -161,6 +170,7 @@ class Topology(Part, frozen=True, kw_only=True):
     identity: Identity = Identity()
     objects: Objects = Objects()
     administration: Administration = Administration()
+    monitoring: Monitoring = Monitoring()
     sources: dict[str, Source] = {}
     allow: list[Allowed] = []
     settings: dict[str, dict[str, object]] = {}
@@ -169,6 +179,16 @@ class Topology(Part, frozen=True, kw_only=True):
     def with_role(self, *roles: Role) -> list[str]:
         """The hosts that have one of these roles, in the file's order."""
         return [name for name, host in self.hosts.items() if set(roles) & set(host.roles)]
+
+    def metrics_ports(self) -> dict[Role, int]:
+        """Where services show their metrics; empty where nobody reads them."""
+        ports = self.ports
+        found = {
+            Role.SYNC: ports.sync_metrics,
+            Role.WORKER: ports.worker_metrics,
+            Role.PROVISIONING: ports.provisioning_metrics,
+        }
+        return found if self.monitoring.block else {}
 
     @property
     def control_host(self) -> str:

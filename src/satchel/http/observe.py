@@ -88,4 +88,6 @@ class Observed:
             metrics.count("satchel_sync_bytes_total", seen.bytes_sent)
             metrics.count("satchel_sync_rows_total", seen.rows)
         attributes = {"route": route, "endpoint": self._endpoint}
+        if scope.get("client"):
+            attributes["client.address"] = scope["client"][0]  # behind a load balancer too, where it tells (PROXY)
         self._hand_on(seen.span(f"{scope['method']} {route}", self._resource, end_ns, attributes))

@@ -53,3 +53,11 @@ def test_more_is_allowed_where_the_file_says_so(text: str) -> None:
         ("192.0.2.0/24", "worker1"),
         ("192.0.2.0/24", "worker2"),
     ]
+
+
+def test_metrics_are_served_to_who_reads_them_and_else_to_nobody(text: str) -> None:
+    flows = flows_of(parse(text + "[monitoring]\nblock = '10.77.9.9'\n"))
+    assert {(flow.target, flow.port) for flow in flows if flow.origin == "10.77.9.9"} == {
+        ("sync1", 9464), ("sync2", 9464), ("worker1", 9465), ("worker2", 9465), ("control1", 9466),
+    }  # fmt: skip
+    assert not [flow for flow in flows_of(parse(text)) if 9464 <= flow.port <= 9466]

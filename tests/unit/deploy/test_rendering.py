@@ -112,6 +112,16 @@ def test_without_client_addresses_nothing_stands_before_the_sync_server(text: st
     assert 'host = "10.77.2.11"' in files["hosts/sync1/etc/satchel/satchel.toml"]
 
 
+def test_metrics_follow_from_the_topology(text: str, tmp_path: Path) -> None:
+    files = render(parse(text + "[monitoring]\nblock = '10.77.9.9'\n"), "x")
+    file = tmp_path / "satchel.toml"
+    file.write_text(files["hosts/worker1/etc/satchel/satchel.toml"])
+    found = load(file, {}, {}).metrics
+    assert (found.host, found.worker_port, found.sync_port) == ("10.77.2.21", 9465, 0)
+    for document in yaml.safe_load_all(files["kubernetes/30-sync.yaml"]):
+        kubernetes_validate.validate(document, KUBERNETES, strict=True)
+
+
 def test_the_reference_page_is_current() -> None:
     page = Path(__file__).resolve().parents[3] / "docs/reference/topology.md"
     assert page.read_text() == reference_page(), (

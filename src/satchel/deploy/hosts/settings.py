@@ -21,6 +21,9 @@ def render_settings(topology: Topology, host: str) -> str:
     tree = common_settings(topology)
     tree["sync"] |= {"host": sync_host, "port": ports.sync_server, "tls_certificate_file": "/etc/satchel/tls/host.pem"}
     tree["management"] = {"host": address, "port": ports.management}
+    if topology.monitoring.block:
+        metrics = {f"{role}_port": port for role, port in topology.metrics_ports().items() if role in found.roles}
+        tree["metrics"] = {"host": address, **metrics}
     if Role.PROVISIONING in found.roles:
         tree["dns"] |= kept_names(topology)
     return written(merged(tree, topology.settings))

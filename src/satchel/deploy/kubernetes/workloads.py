@@ -81,6 +81,13 @@ def _container(topology: Topology, role: Role, command: str = "") -> Manifest:
             {"name": "temporary", "mountPath": "/tmp"},  # noqa: S108 - a volume of the pod's own
         ],
     }
+    if topology.monitoring.block:
+        address = {"valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+        port = str(topology.metrics_ports()[role])
+        container["env"] += [
+            {"name": "SATCHEL_METRICS__HOST", **address},
+            {"name": f"SATCHEL_METRICS__{role.upper()}_PORT", "value": port},
+        ]
     if role is Role.SYNC:
         _serve(topology, container)
     if role is Role.PROVISIONING:
