@@ -40,8 +40,8 @@ tick_seconds = 0.2
 deletion_check_interval_seconds = 1
 [settings.sync]
 head_reread_seconds = 1
-drain_notice_seconds = 2
-drain_seconds = 5
+drain_notice_seconds = 1.5
+drain_seconds = 2
 [settings.sign_in]
 scopes = "openid offline_access access"
 [settings.source]

@@ -14,7 +14,7 @@ import pytest
 from tests.lab.host import ROOT
 from tests.support.processes import wait_for
 
-LIMIT_SECONDS = 600 + 30 * float(os.environ.get("SATCHEL_LAB_SECONDS", "2"))
+LIMIT_SECONDS = 600 + 30 * float(os.environ.get("SATCHEL_LAB_SECONDS", "1"))
 pytestmark = [
     pytest.mark.lab,
     pytest.mark.timeout(LIMIT_SECONDS + 60),
