@@ -152,7 +152,7 @@ async def restore_backup(settings: Settings, archive: Archive, tell: Tell) -> Ma
         async with control.transaction() as connection:
             await load(connection, archive, stored, "control", lambda _table: None)
             await connection.execute("reset search_path")
-            await _begin_again(connection, settings)
+            await _begin_again(connection, settings, manifest)
     return manifest
 
 
@@ -186,7 +186,7 @@ async def _load_staging(
     manifest: Manifest,
 ) -> None:
     databases = staging_databases(settings, key)
-    server = backup.server if backup.server in staging_urls(settings) else DEFAULT_SERVER
+    server = _server(settings, backup)
     await databases.make_empty(backup.database_name, server)
     async with Database(databases.url(backup.database_name, server), pool_size=1) as staging:
         if await _restored_from(staging) == manifest.id:
@@ -198,22 +198,36 @@ async def _load_staging(
             await begin_another_life(connection, new_epoch(), manifest.id)
 
 
-async def _begin_again(connection: Connection, settings: Settings) -> None:
-    """What was under way when the backup was made begins once more; devices wait until every entity was read."""
-    known = list(staging_urls(settings))
+async def _begin_again(connection: Connection, settings: Settings, manifest: Manifest) -> None:
+    """What was under way when the backup was made begins once more; devices wait until every entity was read.
+
+    Where each organization lives says the manifest: it may have moved, or begun anew, after the control database was
+    read. A link that was not used before the backup may have been used since: none counts any more.
+    """
     for statement in (
         "delete from satchel.move",
         "delete from satchel.sync_server",
         "delete from satchel.leftover_database",
         "delete from satchel.step",
+        "delete from satchel.enrolment_code where used_at is null",
         "update satchel.recurring_work set next_at = now()",
         "update satchel.organization set is_refilling = true where state = 'active'",
     ):
         await connection.execute(statement)
+    for each in manifest.staging:
+        await connection.execute(
+            "update satchel.organization set server = %s, database_name = %s where name = %s",
+            [_server(settings, each), each.database_name, each.organization],
+        )
     await connection.execute(
         "update satchel.organization set server = %s where server is not null and server <> all(%s)",
-        [DEFAULT_SERVER, known],
+        [DEFAULT_SERVER, list(staging_urls(settings))],
     )
+
+
+def _server(settings: Settings, backup: StagingBackup) -> str:
+    """Where a staging database goes: where it was, if the settings still name that server."""
+    return backup.server if backup.server in staging_urls(settings) else DEFAULT_SERVER
 
 
 async def _require_empty(database: Database, what: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -81,6 +81,12 @@ async def retire_snapshots(connection: Connection, ids: Sequence[int]) -> None:
 async def drop_retired(connection: Connection, seconds: float) -> list[str]:
     """Drop what was retired so long ago; returns the paths of the objects."""
     return [row[0] for row in await (await connection.execute(_SQL["drop_retired"], {"seconds": seconds})).fetchall()]
+
+
+async def forget_snapshots(connection: Connection, paths: Iterable[str]) -> None:
+    """Forget snapshots whose objects are gone, and look at all buckets again. Order: the caller's transaction."""
+    await connection.execute(_SQL["forget"], {"paths": sorted(paths)})
+    await connection.execute(_SQL["forget_look"])
 
 
 async def snapshot_paths(connection: Connection) -> set[str]:

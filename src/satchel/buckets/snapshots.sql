@@ -45,6 +45,12 @@ values (%(bucket)s, %(generation)s, %(projection)s, %(op)s, %(rows)s, %(size_byt
 -- drop_retired --
 delete from satchel.snapshot where retired_at < now() - make_interval(secs => %(seconds)s) returning path
 
+-- forget --
+delete from satchel.snapshot where path = any(%(paths)s)
+
+-- forget_look --
+delete from satchel.sealing
+
 -- paths --
 select path from satchel.snapshot
 

@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import keyring
+import structlog
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -25,6 +26,7 @@ from satchel.settings.schema import Settings
 KEY_BYTES = 32
 MAX_KEYS = 16
 _SERVICE = "satchel master key"
+log = structlog.get_logger()
 _HINT = "Make one with: satchel key make"
 
 
@@ -62,6 +64,7 @@ class MasterKey:
         self._file = file
         self._keyring_name = keyring_name
         self._stamp = _stamp(file)
+        self._unusable: tuple[int, int, int] | None = None
 
     def __repr__(self) -> str:
         return "MasterKey()"
@@ -86,9 +89,13 @@ class MasterKey:
         return self.current()[0]
 
     def current(self) -> tuple[bytes, ...]:
-        """All keys, newest first. Cost: one look at the file's stamp."""
-        if self._file is not None and (stamp := _stamp(self._file)) not in {self._stamp, None}:
-            self._keys, self._stamp = _checked(_parse(_read(self._file), str(self._file))), stamp
+        """All keys, newest first; as they were while the file cannot be read. Cost: one look at the file's stamp."""
+        if self._file is not None and (stamp := _stamp(self._file)) not in {self._stamp, self._unusable, None}:
+            try:
+                self._keys, self._stamp = _checked(_parse(_read(self._file), str(self._file))), stamp
+            except SettingInvalid as error:  # half written, or another's: what runs goes on, what starts refuses
+                self._unusable = stamp
+                log.error("master keys not read again, going on with those before", reason=error.message)
         return self._keys
 
     def keys(self, purpose: str) -> PurposeKeys:

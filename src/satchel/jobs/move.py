@@ -89,9 +89,9 @@ async def _end(work: ProvisioningWork, organization: Organization, found: Move) 
     moved = await work.organizations.get(organization.name)
     if moved.place != found.to_server:
         raise StoreBusy("The organization does not live where it moved to; nothing is dropped. Look at it.")
+    await work.sync_servers.announce(organization.name)  # first: checking a large copy takes minutes
     async with _connected(work, moved, found.to_server) as target:
         await Copy.end(target)
-    await work.sync_servers.announce(organization.name)
     if await work.databases.is_there(organization, found.from_server):
         async with _connected(work, organization, found.from_server) as source:
             is_old = await fence.fenced_by(source) == found.id

@@ -23,6 +23,7 @@ from satchel.buckets.snapshots import (
     Snapshot,
     asked_projections,
     drop_retired,
+    forget_snapshots,
     keep_snapshot,
     large_buckets,
     last_look,
@@ -194,17 +195,24 @@ def _frame(entity: ClientEntity, columns: Sequence[str], rows: Sequence[Sequence
 
 
 async def _sweep(work: OrganizationWork, sealing: Sealing) -> None:
-    """Delete snapshots retired long enough ago, manifest first, and objects that no manifest knows."""
+    """Delete snapshots retired long enough ago, manifest first; forget those whose objects are gone, so that they are
+    sealed anew; delete objects that no manifest knows."""
     async with work.staging.transaction() as connection:
         dropped = await drop_retired(connection, sealing.grace_seconds)
+        expected = await snapshot_paths(connection)
     for path in dropped:
         await sealing.objects.delete(path)
+    there = {o.path: o.modified_at async for o in sealing.objects.listed(snapshot_prefix(work))}
+    if gone := expected - there.keys():
+        log.warning("snapshots are gone from object storage", organization=work.organization.name, count=len(gone))
+        async with work.staging.transaction() as connection:
+            await forget_snapshots(connection, gone)
     too_old = datetime.now(UTC) - timedelta(seconds=max(ORPHAN_SECONDS, sealing.grace_seconds))
-    listed = [o.path async for o in sealing.objects.listed(snapshot_prefix(work)) if o.modified_at < too_old]
-    if not listed:
+    old = [path for path, modified_at in there.items() if modified_at < too_old]
+    if not old:
         return
     async with work.staging.connection() as connection:
         known = await snapshot_paths(connection)
-    for path in listed:
+    for path in old:
         if path not in known:
             await sealing.objects.delete(path)

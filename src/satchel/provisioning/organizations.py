@@ -15,7 +15,7 @@ from satchel.errors import InputInvalid, OrganizationExists, OrganizationUnknown
 _SQL = load_queries(__file__)
 DEFAULT_SERVER = "default"
 """The staging server that needs no name in the settings."""
-_NAME = re.compile(r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$")
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 
 
 class Organization(msgspec.Struct, frozen=True):
@@ -62,7 +62,7 @@ class NewOrganization(msgspec.Struct, frozen=True):
 
 def check_name(name: str) -> str:
     """The name, if it can stand in URLs and DNS. Errors: InputInvalid."""
-    if not _NAME.match(name):
+    if not _NAME.fullmatch(name):
         raise InputInvalid(
             f"{name!r} cannot be an organization's name.",
             hint="Use up to 40 lower-case letters, digits and hyphens, such as contoso or fabrikam-eu.",

@@ -15,6 +15,9 @@ _STATEMENTS = (
     "delete from satchel.edit_set where state in ('waiting', 'sending')",
     # Devices and edits wait until every entity was read to the end once more.
     "update satchel.watermark set pulled_at = null",
+    # Images are in no backup: they are sealed anew.
+    "delete from satchel.snapshot",
+    "delete from satchel.sealing",
 )
 
 

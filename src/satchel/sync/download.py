@@ -24,6 +24,7 @@ from satchel.buckets.snapshots import (
     unfit_rows,
 )
 from satchel.database.columns import table_name
+from satchel.database.copying.fence import fenced_by
 from satchel.database.pool import Connection, Database
 from satchel.errors import StorageBusy, StorageMisconfigured, StoreBusy
 from satchel.journal.sets import outcomes
@@ -115,6 +116,7 @@ async def download(
             view = await _view(connection, users, caller, limits, has_images=images is not None)
             state, begins_reset = _usable(state, view.head)
             if begins_reset:
+                await _require_home(connection)
                 await _require_read(connection, view.scope.entity_by_name)
             digest = view.user.client_model.digest
             lines = _opening(view, model_digest, begins_reset=begins_reset) if is_first else []
@@ -189,6 +191,13 @@ async def _require_read(connection: Connection, entities: Iterable[str]) -> None
     """Refuse to take rows away on the word of a copy that is not complete yet. Errors: StoreBusy."""
     if await never_read(connection, entities):
         raise StoreBusy("The organization's data is being read for the first time.", hint="Try again in a minute.")
+
+
+async def _require_home(connection: Connection) -> None:
+    """Refuse to begin anew at a place that the organization has left: the device's cursor is of the new one, and this
+    process does not know it yet. Errors: StoreBusy."""
+    if await fenced_by(connection):
+        raise StoreBusy("The organization's database is moving to another server.", wait_seconds=1.0)
 
 
 def _usable(state: CursorState | None, head: Head) -> tuple[CursorState, bool]:

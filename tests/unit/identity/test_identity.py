@@ -93,11 +93,14 @@ def test_a_running_process_follows_the_key_file(tmp_path: Path) -> None:
     MasterKey.load(settings).replace([OTHER, first])
     assert running.current() == (OTHER, first)
     assert len(keys.all) == 2
-    settings.master_key_file.write_text("damaged!")
-    with pytest.raises(SettingInvalid):
-        running.current()
-    settings.master_key_file.unlink()  # a folder that is not there just now stops nobody
+    settings.master_key_file.write_text("damaged!")  # what runs goes on, what starts refuses
     assert running.current() == (OTHER, first)
+    with pytest.raises(SettingInvalid):
+        MasterKey.load(settings)
+    MasterKey(KEY, file=settings.master_key_file).replace([KEY, OTHER, first])
+    assert running.current() == (KEY, OTHER, first)
+    settings.master_key_file.unlink()  # a folder that is not there just now stops nobody
+    assert running.current() == (KEY, OTHER, first)
 
 
 class Keyring(KeyringBackend):
