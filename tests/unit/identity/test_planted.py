@@ -21,8 +21,10 @@ def test_secrets_are_made_with_the_mark_and_no_two_are_alike() -> None:
     assert planted.MARK in planted.new_secret() != planted.new_secret()
 
 
-@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.ZstdCompressor().compress])
-@pytest.mark.parametrize("secret", [planted.new_secret(), new_device_token(), JWT])
+@pytest.mark.parametrize(
+    "pack", [bytes, gzip.compress, zstandard.ZstdCompressor().compress], ids=["plain", "gzip", "zstd"]
+)
+@pytest.mark.parametrize("secret", [planted.new_secret(), new_device_token(), JWT], ids=["planted", "device", "issuer"])
 def test_a_secret_in_a_file_is_found(tmp_path: Path, secret: str, pack: Callable[[bytes], bytes]) -> None:
     file = tmp_path / "log"
     file.write_bytes(pack(b"a line\nasked with " + secret.encode() + b" for rows\nanother"))
