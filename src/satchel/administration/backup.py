@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import obstore
-from obstore.store import LocalStore
+from obstore.store import LocalStore, ObjectStore
 from psycopg.conninfo import conninfo_to_dict
 
 from satchel import __version__
@@ -24,6 +24,7 @@ from satchel.database.pool import Connection, Database
 from satchel.database.server import ensure_database
 from satchel.errors import BackupDamaged, BackupUnusable, DataFolderUnusable
 from satchel.identity.keys import MasterKey
+from satchel.identity.secrets import is_sealed_with
 from satchel.provisioning.databases import new_epoch
 from satchel.provisioning.organizations import DEFAULT_SERVER, Organization
 from satchel.settings.schema import Settings
@@ -58,6 +59,8 @@ class Manifest(msgspec.Struct, frozen=True):
     """Says which master key it belongs to; tells nothing of the key."""
     staging: list[StagingBackup]
     objects: list[Stored]
+    key_references: list[str] = []
+    """All master keys that something in it is sealed with: several where it was made while keys were replaced."""
 
 
 def open_archive(place: str, settings: Settings) -> Archive:
@@ -76,24 +79,21 @@ async def create_backup(rooms: Rooms, archive: Archive, tell: Tell) -> Manifest:
     if await _manifest_bytes(archive) is not None:
         raise BackupUnusable("There is a backup at this place already.", hint="Give each backup a place of its own.")
     tell("control database")
+    before = await rooms.organizations.all()
     async with rooms.control.connection() as connection:
         stored = await dump(connection, archive, "control", schemas=["satchel"])
         await connection.execute("reset search_path")
-    staging = []
-    for organization in await rooms.organizations.all():
+    staging, organizations = [], await rooms.organizations.all()
+    keys = _keys_in_use(rooms.key, [*before, *organizations])
+    for organization in organizations:
         if organization.state in {"active", "broken"}:
             tell(f"staging database of {organization.name}")
             stored += await _dump_staging(rooms, archive, organization)
             staging.append(StagingBackup(organization.name, organization.place, organization.database_name))
     tell("object storage")
-    store = open_storage(rooms.settings)
-    async for chunk in obstore.list(store):
-        for meta in chunk:
-            path = str(meta["path"])
-            if not path.startswith(_NOT_KEPT):
-                stored.append(await archive.write(f"objects/{path}", _object(store, path)))
+    stored += await keep_objects(open_storage(rooms.settings), archive)
     made_at = datetime.now(UTC)
-    manifest = Manifest(secrets.token_hex(8), FORM, __version__, made_at, key_references(rooms.key)[0], staging, stored)
+    manifest = Manifest(secrets.token_hex(8), FORM, __version__, made_at, keys[0], staging, stored, keys)
     await obstore.put_async(archive.store, MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
     return manifest
 
@@ -130,10 +130,10 @@ async def restore_backup(settings: Settings, archive: Archive, tell: Tell) -> Ma
     """
     manifest = await read_manifest(archive)
     key = MasterKey.load(settings)
-    if manifest.key_reference not in key_references(key):
+    if not {manifest.key_reference, *manifest.key_references} <= set(key_references(key)):
         raise BackupUnusable(
             "The backup belongs to another master key.",
-            hint="Give the key it was made with: [secrets] key or key_file.",
+            hint="Give the key it was made with (all, where it was just being replaced): [secrets] key or key_file.",
         )
     stored = {each.path: each for each in manifest.objects}
     name = str(conninfo_to_dict(control_url(settings))["dbname"])
@@ -169,6 +169,29 @@ async def submit_again(settings: Settings) -> None:
 def key_references(key: MasterKey) -> list[str]:
     """Names of the keys, newest first, which tell nothing of them."""
     return [hashlib.sha256(each).hexdigest()[:16] for each in key.keys("backup reference").all]
+
+
+def _keys_in_use(key: MasterKey, organizations: Sequence[Organization]) -> list[str]:
+    """References of the keys that connections are sealed with, newest first; of the newest where there are none."""
+    pairs = zip(key_references(key), key.keys("connection").all, strict=True)
+    found = [name for name, each in pairs if any(is_sealed_with(each, o.sealed_connection) for o in organizations)]
+    return found or key_references(key)[:1]
+
+
+async def keep_objects(store: ObjectStore, archive: Archive) -> list[Stored]:
+    """Write all objects but snapshots; those that are deleted meanwhile, such as old logs, are left out."""
+    stored = []
+    async for chunk in obstore.list(store):
+        for meta in chunk:
+            path = str(meta["path"])
+            if path.startswith(_NOT_KEPT):
+                continue
+            try:
+                answer = await obstore.get_async(store, path)
+            except FileNotFoundError:
+                continue
+            stored.append(await archive.write(f"objects/{path}", _pieces(answer)))
+    return stored
 
 
 async def _dump_staging(rooms: Rooms, archive: Archive, organization: Organization) -> list[Stored]:
@@ -250,7 +273,6 @@ async def _manifest_bytes(archive: Archive) -> bytes | None:
         return None
 
 
-async def _object(store: obstore.store.ObjectStore, path: str) -> AsyncIterator[bytes]:
-    answer = await obstore.get_async(store, path)
+async def _pieces(answer: obstore.GetResult) -> AsyncIterator[bytes]:
     async for piece in answer.stream():
         yield bytes(piece)
