@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 import msgspec
 import zstandard
 
-from satchel.errors import CursorExpired, RequestInvalid
+from satchel.errors import CursorExpired, Denied, RequestInvalid, RetryLater
 from satchel.http.problems import headers_of, told
 from satchel.http.sync import SyncServing
 from satchel.model.ids import OpId
@@ -99,7 +99,8 @@ class Polls:
             if shared is not None:
                 return shared
         takes_images = IMAGE_MEDIA_TYPE in headers.get(b"accept", b"").decode("latin-1")
-        lines = await self._first_batch(device, state, data.model, seal, self._serving.images if takes_images else None)
+        images = self._serving.images if takes_images else None
+        lines = await self._first_batch(device, authorization, state, data.model, seal, images)
         media_type = IMAGE_MEDIA_TYPE if takes_images else MEDIA_TYPE
         batches = _compressed(lines, encoding, self._serving.compression_level)
         return Answer(200, _headers(encoding, media_type), batches=batches)
@@ -156,12 +157,14 @@ class Polls:
     async def _first_batch(
         self,
         device: Device,
+        authorization: str,
         state: CursorState | None,
         model: str | None,
         seal: CursorSeal,
         images: Images | None,
     ) -> AsyncIterator[bytes | SealedFrame]:
-        """Start the download before the answer begins: what fails here is still a readable refusal."""
+        """Start the download before the answer begins: what fails here is still a readable refusal. A device that is
+        blocked or wiped meanwhile gets no more of it; it comes again, and is told."""
         served = await self._serving.served.get(device.organization)
         caller = Caller(device.user_id, device.id)
         batches = download(
@@ -179,9 +182,21 @@ class Polls:
         async def lines() -> AsyncIterator[bytes | SealedFrame]:
             yield with_lease(first, self._serving.lease) if isinstance(first, bytes) else first
             async for batch in batches:
+                if not await self._is_let_in(device, authorization):
+                    return
                 yield batch
 
         return lines()
+
+    async def _is_let_in(self, device: Device, authorization: str) -> bool:
+        """Cost: none while what is known of devices holds. A control database that does not answer ends no download."""
+        try:
+            await self._serving.auth.device(authorization, device.organization)
+        except Denied:
+            return False
+        except RetryLater:
+            return True
+        return True
 
 
 def _organization(scope: Message) -> str | None:
