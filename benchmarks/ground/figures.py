@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -54,6 +55,8 @@ class Figure(msgspec.Struct, kw_only=True):
     quoted: dict[str, str] = {}
     measured_at: str = ""
     machine: str = ""
+    load: float = 0.0
+    """Processes that wanted a core, ours included, on average over the last minute (load average)."""
 
 
 class Curve(msgspec.Struct, kw_only=True):
@@ -86,7 +89,7 @@ class Book:
         row = self._row(subject)
         row.satchel = rounded(statistics.median(values))
         row.runs, row.lowest, row.highest = len(values), rounded(min(values)), rounded(max(values))
-        row.met = subject.is_met(row.satchel)
+        row.met, row.load = subject.is_met(row.satchel), rounded(os.getloadavg()[0])
         row.note = "; ".join(text for text in (subject.note, note) if text)
         return row.satchel
 
@@ -118,7 +121,17 @@ class Book:
                 if row.limit is None:
                     row.limit, row.limit_is = before.limit, before.limit_is
                 if row.satchel is None:
-                    for name in ("satchel", "met", "runs", "lowest", "highest", "note", "measured_at", "machine"):
+                    for name in (
+                        "satchel",
+                        "met",
+                        "runs",
+                        "lowest",
+                        "highest",
+                        "note",
+                        "measured_at",
+                        "machine",
+                        "load",
+                    ):
                         setattr(row, name, getattr(before, name))
         _write(self._results, rows)
         curves = {curve.name: curve for curve in read_curves(self._results)} | self.curves

@@ -28,9 +28,7 @@ and organization = (select id from satchel.organization where name = %s)
 def wait_until_sealed(organization: Organization) -> int:
     """Have the organization's large buckets sealed where that is due, and wait for it; returns how many they are."""
     settings = load(None, organization.running.environment, {})
-    chosen = getattr(settings, "snapshots", None)
-    if chosen is None:
-        return 0
+    chosen = settings.snapshots
     large = organization.query(_LARGE, [chosen.min_rows])
     if large:
         with psycopg.connect(control_url(settings), autocommit=True) as connection:

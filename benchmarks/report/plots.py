@@ -58,15 +58,16 @@ def _compare(row: Figure, title: str, place: Path) -> None:
     _, axes = plt.subplots(figsize=(8.5, 1.2 + 0.5 * len(bars)))
     names = [_wrapped(name) for name, _, _ in bars]
     drawn = axes.barh(names, [value for _, value, _ in bars], color=[color for *_, color in bars], height=0.62)
-    axes.bar_label(
-        drawn, labels=[f"{value:,.4g}" if value < 1000 else f"{value:,.0f}" for _, value, _ in bars], padding=4
-    )
+    labels = axes.bar_label(drawn, labels=[_number(value) for _, value, _ in bars], padding=4)
+    for label in labels:
+        label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})
     axes.invert_yaxis()
     axes.margins(x=0.14)
     goal = row.goal.partition(" ")[2].replace(",", "")
     if goal:
-        axes.axvline(float(goal), color=GOAL, linestyle="--", linewidth=1, label=f"goal {row.goal}")
-        axes.legend(loc="lower right", frameon=False, fontsize=8)
+        axes.axvline(float(goal), color=GOAL, linestyle="--", linewidth=1.2, label=f"goal {row.goal}")
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=9)
+    axes.xaxis.set_major_formatter(lambda value, _: _number(value))
     _finish(axes, title, place)
 
 
@@ -81,7 +82,7 @@ def _follow(curve: Curve, title: str, place: Path) -> None:
     axes.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
     axes.minorticks_off()
     axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.4g}" if value < 1000 else f"{value:,.0f}")
+    axes.yaxis.set_major_formatter(lambda value, _: _number(value))
     axes.set_xlabel(curve.x)
     axes.set_ylabel(curve.y)
     axes.grid(axis="y", alpha=0.3)
@@ -105,3 +106,7 @@ def _wrapped(name: str, width: int = 34) -> str:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".strip()
     return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.4g}" if value < 1000 else f"{value:,.0f}"

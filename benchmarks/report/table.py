@@ -26,11 +26,11 @@ def show(figures: Sequence[Figure], console: Console) -> None:
 def markdown(figures: Sequence[Figure]) -> str:
     """As a table of a page."""
     lines = [
-        "| " + " | ".join((*HEADERS, "runs, spread")) + " |",
-        "| --- | ---: | --- | --- | --- | ---: | --- | --- |",
+        "| " + " | ".join((*HEADERS, "runs, spread", "load")) + " |",
+        "| --- | ---: | --- | --- | --- | ---: | --- | --- | ---: |",
     ]
     for row in figures:
-        lines.append("| " + " | ".join((*cells(row), spread(row))) + " |")
+        lines.append("| " + " | ".join((*cells(row), spread(row), number(row.load))) + " |")
     return "\n".join(lines) + "\n"
 
 
