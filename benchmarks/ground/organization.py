@@ -52,16 +52,15 @@ class Organization:
         self._folder = running.folder.parent
 
     def register(self, rows: str) -> None:
-        """Register and ask for the provisioning."""
+        """Register; nothing is read yet but the metadata."""
         text = self._folder / f"{self.name}.toml"
         text.write_text(profile(rows))
         self.running.run(
             "org", "add", self.name, "--kind", "odata", "--source", self.source_url, "--profile", str(text)
         )
-        self.running.run("org", "provision", self.name)
 
-    def wait(self) -> None:
-        """Until every entity was pulled once."""
+    def provision(self) -> None:
+        """Provision, and wait until every entity was pulled once."""
         self.running.run("org", "provision", self.name, "--wait")
 
     def is_pulled(self) -> bool:
@@ -119,7 +118,7 @@ class Contacts:
         """Make an organization of the contacts."""
         made = Organization(self.running, name, self.source_url)
         made.register(rows)
-        made.wait()
+        made.provision()
         return made
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 
 import msgspec
@@ -31,12 +32,13 @@ def pull(scene: Contacts, name: str, rows: str) -> Pulled:
     organization = Organization(scene.running, name, scene.source_url)
     scene.http.get("/forget-first-read")
     organization.register(rows)
-    began = None
-    while began is None:
-        began = scene.http.get("/first-read").json()
+    command = threading.Thread(target=organization.provision)
+    command.start()  # it takes longer to end than a small pull
+    while (began := scene.http.get("/first-read").json()) is None:
         time.sleep(LOOK_SECONDS)
     staged = _wait(organization, "watermark is not null and pulled_at is not null")
     compared = _wait(organization, "reconciled_at is not null")
+    command.join()
     return Pulled(organization, scene.rows / (staged - began), scene.rows / (compared - began))
 
 
