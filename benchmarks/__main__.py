@@ -31,7 +31,7 @@ from benchmarks.report.table import show
 from benchmarks.server import buckets, changes, devices, ingest, organizations, polls, scopes
 from tests.prepare import install
 
-ROWS, QUICK_ROWS = 100_000, 20_000
+ROWS, QUICK_ROWS, ROUNDS = 100_000, 20_000, 5
 WIDTH = 170
 """Of the table, where it goes to no terminal."""
 console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
@@ -43,11 +43,8 @@ class Choice(msgspec.Struct, frozen=True):
     rows: int
     is_quick: bool
     without_peers: bool
-
-    @property
-    def rounds(self) -> int:
-        """How often what takes turns is repeated."""
-        return 2 if self.is_quick else 5
+    rounds: int
+    """How often what takes turns is repeated."""
 
 
 class Scene(msgspec.Struct, frozen=True):
@@ -82,6 +79,8 @@ PARTS: dict[str, Callable[[Scene], None]] = {
     ),
 }
 """Parts that share one organization, in order."""
+WITH_OWNERS = ("changes", "exactness")
+"""Those of them that need a second one, where each owner has their own contacts."""
 ALONE: dict[str, Callable[[Book, Choice, Path], None]] = {
     "edits": lambda book, _, folder: edits.measure(book, folder),
     "scopes": lambda book, *_: scopes.measure(book),
@@ -121,7 +120,7 @@ def _measure(book: Book, choice: Choice, only: list[str], folder: Path) -> list[
     failed: list[tuple[str, str]] = []
     if any(name == "ingest" or name in PARTS for name in only):
         with ExitStack() as stack, _part("ingest", failed):
-            scene = stack.enter_context(_scene(book, choice, folder / "scene", is_ingest="ingest" in only))
+            scene = stack.enter_context(_scene(book, choice, folder / "scene", only))
             for name in (name for name in PARTS if name in only):
                 with _part(name, failed):
                     PARTS[name](scene)
@@ -134,15 +133,16 @@ def _measure(book: Book, choice: Choice, only: list[str], folder: Path) -> list[
 
 
 @contextmanager
-def _scene(book: Book, choice: Choice, folder: Path, *, is_ingest: bool) -> Iterator[Scene]:
+def _scene(book: Book, choice: Choice, folder: Path, only: list[str]) -> Iterator[Scene]:
     with contacts_at(folder, choice.rows) as made:
-        pulls = [ingest.pull(made, ALL, "all"), ingest.pull(made, OWN, "own")]
-        if is_ingest:
+        pulls = [ingest.pull(made, ALL, "all")]
+        if {"ingest", *WITH_OWNERS} & set(only):
+            pulls.append(ingest.pull(made, OWN, "own"))
+        if "ingest" in only:
             ingest.measure(book, made, pulls)
             _save(book, choice)
-        everyone, owners = (one.organization for one in pulls)
-        wait_until_sealed(everyone)
-        yield Scene(book, choice, made, everyone, owners)
+        wait_until_sealed(pulls[0].organization)
+        yield Scene(book, choice, made, pulls[0].organization, pulls[-1].organization)
 
 
 @contextmanager
@@ -178,9 +178,12 @@ def _arguments() -> tuple[list[str], Choice]:
         "--quick", action="store_true", help="few rows and rounds: whether it runs, not how fast; nothing is kept"
     )
     parser.add_argument("--without-peers", action="store_true", help="no other products")
+    parser.add_argument("--rounds", type=int, help=f"how often what takes turns is repeated (default {ROUNDS})")
     given: Any = parser.parse_args()
     rows = given.rows or (QUICK_ROWS if given.quick else ROWS)
-    return list(given.only or EVERY), Choice(rows, given.quick, given.without_peers)
+    return list(given.only or EVERY), Choice(
+        rows, given.quick, given.without_peers, given.rounds or (2 if given.quick else ROUNDS)
+    )
 
 
 if __name__ == "__main__":
