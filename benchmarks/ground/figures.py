@@ -142,7 +142,7 @@ class Book:
         if row is None:
             goal = f"{subject.bound} {subject.goal:,g}" if subject.goal is not None else ""
             row = Figure(figure=subject.figure, unit=subject.unit, goal=goal, quoted=subject.quoted, note=subject.note)
-            row.measured_at, row.machine = now(), self._machine
+            row.measured_at, row.machine, row.load = now(), self._machine, rounded(os.getloadavg()[0])
             self.figures[subject.figure] = row
         return row
 
