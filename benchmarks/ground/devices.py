@@ -41,11 +41,11 @@ def standing_as(
     with Device.enroll(organization.invite(user), folder, is_encrypted=False) as device:
         device.sync()
         cursor, model = device._writer.get("cursor"), device.model.digest
-        key, own = inside.rooms.key.derive("cursor"), device.enrolment.device_id
+        keys, own = inside.rooms.key.keys("cursor").all, device.enrolment.device_id
     assert cursor is not None
-    state = CursorSeal(key, organization.name, own).open(cursor)
+    state = CursorSeal(keys, organization.name, own).open(cursor)
     return [
-        Member(token, CursorSeal(key, organization.name, device_id).seal(state), model)
+        Member(token, CursorSeal(keys, organization.name, device_id).seal(state), model)
         for device_id, token in register(inside, organization, [user] * count)
     ]
 
