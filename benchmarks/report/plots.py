@@ -65,8 +65,8 @@ def _compare(row: Figure, title: str, place: Path) -> None:
     axes.margins(x=0.14)
     goal = row.goal.partition(" ")[2].replace(",", "")
     if goal:
-        axes.axvline(float(goal), color=GOAL, linestyle="--", linewidth=1.2, label=f"goal {row.goal}")
-        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=9)
+        axes.axvline(float(goal), color=GOAL, linestyle="--", linewidth=1.2)
+        title += f"\ndashed line: the goal, {row.goal} {row.unit}"
     axes.xaxis.set_major_formatter(lambda value, _: _number(value))
     _finish(axes, title, place)
 
