@@ -5,11 +5,7 @@ The npm packages, Node among them, are installed once into `.node/cap` of the re
 
 from __future__ import annotations
 
-import hashlib
 import os
-import platform
-import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -18,26 +14,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support import npm
+from tests.support.free_ports import free_port
+
 PROJECT = Path(__file__).parent
-ROOT = PROJECT.parents[2]
-PLACE = ROOT / ".node" / "cap"
 SERVICE_PATH = "/odata/v4/bookshop/"
 AUDIT_PATH = "/odata/v4/audit/"
 START_SECONDS = 30.0
-
-_ARCHITECTURES = {"x86_64": "x64", "aarch64": "arm64"}
 
 
 @contextmanager
 def cap_service() -> Iterator[str]:
     """Start the bookshop with an empty in-memory database; yields the service root."""
-    install()
-    port = _free_port()
-    log_path = PLACE / f"server-{port}.log"
+    place = npm.install(PROJECT, "cap")
+    port = free_port()
+    log_path = place / f"server-{port}.log"
     with log_path.open("wb") as log:
         process = subprocess.Popen(
-            [_node(), "node_modules/@sap/cds/bin/serve.js", "all", "--in-memory", "--port", str(port)],
-            cwd=PLACE,
+            [npm.node(place), "node_modules/@sap/cds/bin/serve.js", "all", "--in-memory", "--port", str(port)],
+            cwd=place,
             stdout=log,
             stderr=subprocess.STDOUT,
             env={**os.environ, "NODE_ENV": "test", "CDS_TELEMETRY_DISABLED": "true", "NO_COLOR": "1"},
@@ -50,43 +45,6 @@ def cap_service() -> Iterator[str]:
         process.terminate()
         process.wait(timeout=10)
         log_path.unlink(missing_ok=True)
-
-
-def install() -> None:
-    """Bring project and packages to their place; does nothing where they are there already."""
-    sources = [path for path in sorted(PROJECT.rglob("*")) if path.suffix in {".cds", ".js", ".json"}]
-    wanted = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
-    mark = PLACE / ".installed"
-    if mark.exists() and mark.read_text() == wanted:
-        return
-    for path in sources:
-        target = PLACE / path.relative_to(PROJECT)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
-    # Nothing of these packages needs to be built: no install script is run.
-    command = [_npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-    subprocess.run(command, cwd=PLACE, check=True, timeout=300)
-    mark.write_text(wanted)
-
-
-def _npm() -> str:
-    """npm; on a bare Debian it is installed first."""
-    if shutil.which("npm") is None:
-        print("satchel: installing Debian's npm", flush=True)
-        subprocess.run(["apt-get", "update", "-qq"], check=True, timeout=300)
-        subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "npm"], check=True, timeout=600)
-    return shutil.which("npm") or "npm"
-
-
-def _node() -> str:
-    architecture = _ARCHITECTURES.get(platform.machine(), platform.machine())
-    return str(PLACE / "node_modules" / f"node-linux-{architecture}" / "bin" / "node")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log_path: Path) -> None:

@@ -6,12 +6,9 @@ For other scripts, as a process with its own address: `python -m tests.contract.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import platform
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,13 +19,11 @@ from urllib.parse import urljoin
 
 import httpx
 
+from tests.support import npm
 from tests.support.processes import free_port
 
 PROJECT = Path(__file__).parent
-PLACE = PROJECT.parents[2] / ".node" / "issuer"
 TENANT = "11111111-2222-3333-4444-555555555555"
-_FILES = ("package.json", "package-lock.json", "provider.mjs")
-_ARCHITECTURES = {"x86_64": "x64", "aarch64": "arm64"}
 _FIELD = re.compile(r'<input[^>]*name="([^"]+)"[^>]*?value="([^"]*)"')
 _ACTION = re.compile(r'<form[^>]*action="([^"]+)"')
 
@@ -83,32 +78,20 @@ class RunningIssuer:
         return httpx.Client(follow_redirects=True, timeout=20, verify=self._verify)
 
 
-def install() -> None:
-    """Bring provider and packages to their place; does nothing where they are there already."""
-    wanted = hashlib.sha256(b"".join((PROJECT / name).read_bytes() for name in _FILES)).hexdigest()
-    mark = PLACE / ".installed"
-    if mark.exists() and mark.read_text() == wanted:
-        return
-    PLACE.mkdir(parents=True, exist_ok=True)
-    for name in _FILES:
-        shutil.copyfile(PROJECT / name, PLACE / name)
-    # Nothing of these packages needs to be built: no install script is run.
-    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-    subprocess.run(command, cwd=PLACE, check=True, timeout=300)
-    mark.write_text(wanted)
+def install() -> Path:
+    """Provider and packages in their place."""
+    return npm.install(PROJECT, "issuer")
 
 
 def command(options: dict[str, Any]) -> list[str]:
-    """How it is started; in the folder PLACE."""
-    architecture = _ARCHITECTURES.get(platform.machine(), platform.machine())
-    node = PLACE / "node_modules" / f"node-linux-{architecture}" / "bin" / "node"
-    return [str(node), "provider.mjs", json.dumps(options)]
+    """How it is started, in the folder `install()` gives."""
+    return [npm.node(install()), "provider.mjs", json.dumps(options)]
 
 
 @contextmanager
 def running_issuer(folder: Path, port: int = 0, verify: Any = True, **options: Any) -> Iterator[RunningIssuer]:
     """Start it on this machine; `options` as in provider.mjs."""
-    install()
+    place = install()
     port = port or free_port()
     scheme = "https" if "cert" in options else "http"
     url = f"{scheme}://127.0.0.1:{port}/{TENANT}/v2.0"
@@ -116,7 +99,7 @@ def running_issuer(folder: Path, port: int = 0, verify: Any = True, **options: A
     with log_path.open("ab") as log:
         process = subprocess.Popen(
             command({"port": port, "issuer": url, "tenant": TENANT, "control": True, **options}),
-            cwd=PLACE, stdout=subprocess.PIPE, stderr=log,
+            cwd=place, stdout=subprocess.PIPE, stderr=log,
         )  # fmt: skip
     try:
         assert process.stdout is not None
@@ -131,7 +114,6 @@ def running_issuer(folder: Path, port: int = 0, verify: Any = True, **options: A
 
 
 if __name__ == "__main__":
-    install()
-    os.chdir(PLACE)
+    os.chdir(install())
     started = command(json.loads(sys.argv[1]))
     os.execv(started[0], started)  # noqa: S606

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import platform
-import shutil
 import subprocess
 import sys
 import time
@@ -19,28 +17,25 @@ from email.utils import formatdate
 from pathlib import Path
 
 from satchel.settings.schema import Storage
+from tests.support import npm
 from tests.support.processes import free_port
 
 PROJECT = Path(__file__).parent
-PLACE = PROJECT.parents[2] / ".node" / "azurite"
 START_SECONDS = 60.0
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 """The account that every Azurite has; its documentation names it."""
-_ARCHITECTURES = {"x86_64": "x64", "aarch64": "arm64"}
 
 
 @contextmanager
 def azurite(folder: Path) -> Iterator[str]:
     """An Azure Blob server, empty; yields its address with the account."""
-    _install()
+    place = npm.install(PROJECT, "azurite")
     port = free_port()
-    architecture = _ARCHITECTURES.get(platform.machine(), platform.machine())
-    node = PLACE / "node_modules" / f"node-linux-{architecture}" / "bin" / "node"
-    program = PLACE / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
+    program = place / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
     options = ["--blobPort", str(port), "--blobHost", "127.0.0.1", "--location", str(folder), "--silent",
                "--disableTelemetry", "--skipApiVersionCheck"]  # fmt: skip
-    with _running([str(node), str(program), *options], f"http://127.0.0.1:{port}/", folder / "azurite.log"):
+    with _running([npm.node(place), str(program), *options], f"http://127.0.0.1:{port}/", folder / "azurite.log"):
         yield f"http://127.0.0.1:{port}/{ACCOUNT}"
 
 
@@ -116,17 +111,3 @@ def _wait_until_it_answers(url: str, process: subprocess.Popen[bytes], log_path:
             continue
         return
     raise RuntimeError(f"it did not start: {log_path.read_text()[-2000:]}")
-
-
-def _install() -> None:
-    """Bring the npm packages, Node among them, to their place; does nothing where they are there already."""
-    wanted = hashlib.sha256((PROJECT / "package-lock.json").read_bytes()).hexdigest()
-    mark = PLACE / ".installed"
-    if mark.exists() and mark.read_text() == wanted:
-        return
-    PLACE.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "package-lock.json"):
-        shutil.copyfile(PROJECT / name, PLACE / name)
-    command = [shutil.which("npm") or "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-    subprocess.run(command, cwd=PLACE, check=True, timeout=300)
-    mark.write_text(wanted)
