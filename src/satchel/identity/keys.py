@@ -133,7 +133,8 @@ def key_name(key: bytes) -> str:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner reads, whole or not at all. Errors: DataFolderUnusable."""
+    """Write a file that only its owner reads, whole or not at all. When this returns it also outlives a power cut: what
+    is sealed next with a key must not be there without it. Errors: DataFolderUnusable."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -143,6 +144,7 @@ def write_private(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        _keep_names(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise DataFolderUnusable(f"{path} cannot be written: {error.strerror}.") from error
@@ -174,10 +176,20 @@ def _make(path: Path) -> None:
     write_private(candidate, base64.b64encode(new_key()) + b"\n")
     try:
         os.link(candidate, path)
+        _keep_names(path.parent)
     except FileExistsError:
         return
     finally:
         candidate.unlink(missing_ok=True)
+
+
+def _keep_names(folder: Path) -> None:
+    """Make durable which files stand in a folder."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _from_keyring(name: str) -> list[bytes]:

@@ -127,7 +127,8 @@ class Organizations:
 
     async def refilled(self, organization: Organization) -> None:
         """Every entity was read: devices are served again."""
-        await self._control.fetch(_SQL["refilled"], {"id": organization.id})
+        parameters = {"id": organization.id, "database_name": organization.database_name}
+        await self._control.fetch(_SQL["refilled"], parameters)
 
     async def leftovers(self) -> list[tuple[str, str]]:
         """Databases (server, name) that no organization uses any more."""

@@ -59,7 +59,8 @@ where o.id = %(id)s and o.state in ('active', 'broken') and not exists (select f
 returning o.id
 
 -- refilled --
-update satchel.organization set is_refilling = false where id = %(id)s
+-- Unless it began anew with another database meanwhile.
+update satchel.organization set is_refilling = false where id = %(id)s and database_name = %(database_name)s
 
 -- leftovers --
 select server, database_name from satchel.leftover_database order by 1, 2

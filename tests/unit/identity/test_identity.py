@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import os
 import ssl
+import stat
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -101,6 +104,23 @@ def test_a_running_process_follows_the_key_file(tmp_path: Path) -> None:
     assert running.current() == (KEY, OTHER, first)
     settings.master_key_file.unlink()  # a folder that is not there just now stops nobody
     assert running.current() == (KEY, OTHER, first)
+
+
+def test_a_key_outlives_a_power_cut_before_anything_is_sealed_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[bool] = []
+
+    def watched(descriptor: int, fsync: Callable[[int], None] = os.fsync) -> None:
+        kept.append(stat.S_ISDIR(os.fstat(descriptor).st_mode))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    made = MasterKey.load(load(None, {"SATCHEL_DATA__FOLDER": str(tmp_path)}, {}))
+    assert kept[-1]  # the name stands as well
+    kept.clear()
+    made.replace([OTHER, made.newest])
+    assert kept == [False, True]  # content, then name
 
 
 class Keyring(KeyringBackend):
