@@ -41,11 +41,11 @@ from satchel.provisioning.processes import Processes, ProcessFacts, keep_beating
 from satchel.provisioning.schedule import all_failing_seconds
 from satchel.settings.schema import Settings
 from satchel.storage import open_objects
-from satchel.sync.download import StepLimits
 from satchel.sync.heads import listen_for_heads, reread_heads
 from satchel.sync.images import Images
 from satchel.sync.known_devices import KnownDevices, keep_confirming
 from satchel.sync.served import ServedOrganizations
+from satchel.sync.step import StepLimits
 from satchel.telemetry import metrics
 from satchel.telemetry.start import running
 from satchel.work.queue import queue_state

@@ -17,10 +17,10 @@ from satchel.protocol.messages import End, Lease
 from satchel.provisioning.organizations import Organization
 from satchel.staging.head import read_head
 from satchel.staging.users import Users
-from satchel.sync.download import Caller
 from satchel.sync.served import ServedOrganization
 from satchel.sync.shared import SharedChanges, news
 from satchel.sync.standing import Standing
+from satchel.sync.step import Caller
 from tests.law.test_scopes import PRINCIPALS, START, StagedOrganization, World, compiled, item, profile
 from tests.support.line_device import LineDevice
 

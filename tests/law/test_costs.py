@@ -32,10 +32,10 @@ from satchel.provisioning.organizations import Organization
 from satchel.staging.head import read_head
 from satchel.staging.users import Users
 from satchel.sync.cursor import CursorSeal
-from satchel.sync.download import StepLimits
 from satchel.sync.heads import Heads
 from satchel.sync.known_devices import KnownDevices
 from satchel.sync.served import ServedOrganization
+from satchel.sync.step import StepLimits
 from tests.support.field_organization import StagedOrganization, compiled, item, profile
 from tests.support.line_device import LineDevice
 

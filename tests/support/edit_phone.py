@@ -26,7 +26,8 @@ from satchel.protocol.messages import EditsAnswer, EditsRequest, Line
 from satchel.staging.head import read_scope
 from satchel.staging.users import Users
 from satchel.sync.cursor import CursorSeal
-from satchel.sync.download import Caller, StepLimits, download
+from satchel.sync.download import download
+from satchel.sync.step import Caller, StepLimits
 from tests.support.edit_reference import Row
 
 

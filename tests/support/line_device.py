@@ -14,8 +14,9 @@ import zstandard
 from satchel.database.pool import Database
 from satchel.staging.users import Users
 from satchel.sync.cursor import CursorSeal
-from satchel.sync.download import Caller, StepLimits, download
+from satchel.sync.download import download
 from satchel.sync.images import Images, SealedFrame
+from satchel.sync.step import Caller, StepLimits
 
 Line = dict[str, Any]
 

@@ -24,9 +24,10 @@ from satchel.protocol.lease import LEASE_HEADER, format_lease, with_lease
 from satchel.protocol.messages import MAX_WAIT_SECONDS, MEDIA_TYPE, PROBLEM_MEDIA_TYPE, End, Problem, SyncRequest
 from satchel.provisioning.devices import Device
 from satchel.sync.cursor import CursorSeal, CursorState
-from satchel.sync.download import Caller, download
+from satchel.sync.download import download
 from satchel.sync.images import Images, SealedFrame
 from satchel.sync.shared import SharedChanges, SharedLines, news
+from satchel.sync.step import Caller
 from satchel.telemetry.request import enter_request
 
 Message = dict[str, Any]

@@ -13,9 +13,9 @@ from satchel.http.auth import DeviceAuth
 from satchel.identity.keys import PurposeKeys
 from satchel.protocol.messages import EnrollAnswer, EnrollRequest, Lease
 from satchel.provisioning.devices import Devices
-from satchel.sync.download import StepLimits
 from satchel.sync.images import Images
 from satchel.sync.served import ServedOrganizations
+from satchel.sync.step import StepLimits
 
 log = structlog.get_logger()
 AnyRequest = Request[object, object, object]  # type: ignore[type-var]

@@ -9,85 +9,32 @@ this one snapshot, so the device's copy equals the scope as of its checkpoint.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from typing import Any
 
 import msgspec
 import structlog
 
-from satchel.buckets.members import Known, entity_sizes, except_of, load_buckets, lost_rows, read_tail
-from satchel.buckets.snapshots import (
-    Snapshot,
-    ask_for_projection,
-    find_snapshot,
-    known_rows,
-    newest_snapshots,
-    unfit_rows,
-)
-from satchel.database.columns import table_name
+from satchel.buckets.members import except_of, lost_rows, read_tail
+from satchel.buckets.snapshots import ask_for_projection
 from satchel.database.copying.fence import fenced_by
 from satchel.database.pool import Connection, Database
 from satchel.errors import StorageBusy, StorageMisconfigured, StoreBusy
 from satchel.journal.sets import outcomes
 from satchel.model.client_model import ClientEntity
-from satchel.model.ids import BucketId, OpId
+from satchel.model.ids import OpId
 from satchel.model.packing import pack_buckets
-from satchel.model.scope import Scope
 from satchel.protocol import codec
 from satchel.protocol.images import projection_digest
 from satchel.protocol.messages import Begin, End
 from satchel.staging.head import Head, read_head, read_scope
-from satchel.staging.render import read_keys, render_keys, render_rows
 from satchel.staging.users import Users
 from satchel.staging.watermark import generations, never_read
-from satchel.sync.binding import UserScope, user_scope
+from satchel.sync.binding import user_scope
 from satchel.sync.cursor import CursorState
-from satchel.sync.images import Images, Part, SealedFrame, parts
-from satchel.telemetry.request import note_rows
+from satchel.sync.images import Images, Part, SealedFrame
+from satchel.sync.loading import load
+from satchel.sync.step import NO_IMAGE, Caller, Step, StepLimits, View, put_lines, remove_lines
 
-KEYS_PER_LINE = 2000
-_NO_IMAGE: dict[str, Any] = {"image": 0, "image_frame": 0, "image_bucket": 0, "image_op": 0, "imaged": b""}
 log = structlog.get_logger()
-
-
-class StepLimits(msgspec.Struct, frozen=True):
-    """How much one step sends."""
-
-    rows_per_step: int
-    rows_per_line: int
-    frames_per_step: int = 16
-    image_rows: int = 0
-    """Of entities with at least so many rows, images of the columns in use are asked for; 0: never."""
-
-
-class Caller(msgspec.Struct, frozen=True):
-    """Who asks: a device, and the user behind it."""
-
-    user_id: str
-    device_id: str
-
-
-class View(msgspec.Struct, frozen=True):
-    """What one snapshot says: where the organization stands and what this user may have."""
-
-    connection: Connection
-    head: Head
-    scope: Scope
-    user: UserScope
-    device_id: str
-    limits: StepLimits
-    has_images: bool
-    """The device takes images, and this process has them."""
-
-
-class Step(msgspec.Struct):
-    """What one step came to: the state behind its lines, and frames that follow them."""
-
-    state: CursorState
-    lines: list[bytes]
-    is_end: bool = False
-    frames: list[Part] = []
-    asks: list[ClientEntity] = []
-    """Columns for which there should be images."""
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -230,7 +177,7 @@ async def _step(view: View, state: CursorState) -> Step:
         state = msgspec.structs.replace(state, is_catching_up=False, checkpoint=view.head.op)
     step = Step(state, lines)
     while step.state.loading and budget > 0 and not step.frames:
-        budget -= await _load(view, step, budget)
+        budget -= await load(view, step, budget)
     if step.state.loading or budget <= 0:
         return step
     step.state, _, tail_lines, is_complete = await _tail(view, step.state, budget)
@@ -279,8 +226,8 @@ async def _tail(view: View, state: CursorState, budget: int) -> tuple[CursorStat
         checkpoint=OpId(state.checkpoint),
         limit=budget,
     )
-    lines = await _put_lines(view, ((entity, row) for entity, row, is_in_scope in tail.rows if is_in_scope))
-    lines += await _remove_lines(view, ((entity, row) for entity, row, is_in_scope in tail.rows if not is_in_scope))
+    lines = await put_lines(view, ((entity, row) for entity, row, is_in_scope in tail.rows if is_in_scope))
+    lines += await remove_lines(view, ((entity, row) for entity, row, is_in_scope in tail.rows if not is_in_scope))
     return msgspec.structs.replace(state, checkpoint=tail.op), len(tail.rows), lines, tail.is_complete
 
 
@@ -296,7 +243,7 @@ async def _settle_buckets(view: View, state: CursorState) -> tuple[CursorState, 
     # What is loaded again is not caught up with, so what went from it is told here, as for what is lost.
     left = sorted(lost | (before - held))
     rows = await lost_rows(view.connection, lost=left, held=sorted(bound), checkpoint=OpId(state.checkpoint))
-    lines = await _remove_lines(view, rows) + _wipe_lines(state.entities, digests)
+    lines = await remove_lines(view, rows) + _wipe_lines(state.entities, digests)
     new = bound - held - loading
     begins = bool(new) and not loading & bound
     loading = (loading & bound) | new
@@ -304,7 +251,7 @@ async def _settle_buckets(view: View, state: CursorState) -> tuple[CursorState, 
     if is_behind or state.entities != digests:
         state = msgspec.structs.replace(state, at_bucket=0, at_op=0)
     if state.entities != digests:
-        state = msgspec.structs.replace(state, **_NO_IMAGE)  # of other columns, or of a table that is no more
+        state = msgspec.structs.replace(state, **NO_IMAGE)  # of other columns, or of a table that is no more
     imaged = pack_buckets(set(state.imaged_buckets) & loading)
     state = msgspec.structs.replace(state, imaged=imaged)
     if state.image_bucket not in loading:
@@ -336,141 +283,3 @@ def _wipe_lines(sent: Mapping[str, str], now: Mapping[str, str]) -> list[bytes]:
     """A table that was rebuilt no longer knows what devices hold of it: they drop those rows and load anew."""
     rebuilt = [e for e in sorted(sent.keys() & now.keys()) if sent[e].split("/")[0] != now[e].split("/")[0]]
     return [codec.wipe_line(rebuilt)] if rebuilt else []
-
-
-async def _load(view: View, step: Step, budget: int) -> int:
-    """The next rows of the entity that is loading, small entities first; its buckets count as held at the end.
-
-    Large buckets come as images first: frames follow the step, then what changed since they were sealed. Returns how
-    much of the budget that took.
-    """
-    state = step.state
-    entity = await _loading_entity(view, state)
-    if entity != state.loading_entity:
-        state = msgspec.structs.replace(state, loading_entity=entity, at_bucket=0, at_op=0, **_NO_IMAGE)
-    loading = set(state.loading_buckets)
-    buckets = loading & view.user.of_entity(entity)
-    step.state = state
-    if await _load_images(view, step, buckets):
-        return 1
-    state = step.state
-    if state.image_bucket:
-        return await _load_image_tail(view, step, budget)
-    bucket, op = state.position
-    known = Known(state.known_buckets, OpId(state.known_at), OpId(state.began_at))
-    left = buckets - set(state.imaged_buckets)
-    loaded = await load_buckets(view.connection, sorted(left), bucket=bucket, op=op, limit=budget, known=known)
-    step.lines += await _put_lines(view, ((entity, row) for row in loaded.row_ids))
-    if not loaded.is_complete:
-        step.state = msgspec.structs.replace(state, at_bucket=loaded.bucket, at_op=loaded.op)
-        return budget
-    step.lines.append(codec.loaded_line(entity))
-    step.state = msgspec.structs.replace(
-        state,
-        held=pack_buckets({*state.held_buckets, *buckets}),
-        loading=pack_buckets(loading - buckets),
-        loading_entity="",
-        at_bucket=0,
-        at_op=0,
-        **_NO_IMAGE,
-    )
-    return max(len(loaded.row_ids), 1)
-
-
-async def _load_images(view: View, step: Step, buckets: set[BucketId]) -> bool:
-    """Let the next frames of an image follow the step; False where there are none to send."""
-    state = step.state
-    client = view.user.client_model.entity_by_name.get(state.loading_entity)
-    if client is None or not view.has_images or (state.image_bucket and not state.image):
-        return False
-    snapshot = await _under_way(view, state, client) or await _next_image(view, step, client, buckets)
-    if snapshot is None:
-        step.state = msgspec.structs.replace(step.state, image=0, image_frame=0, image_bucket=0, image_op=0)
-        return False
-    if snapshot.id != state.image:
-        state = msgspec.structs.replace(state, image=snapshot.id, image_frame=0, image_bucket=snapshot.bucket)
-    rows = await unfit_rows(view.connection, snapshot, list(view.user.entity_by_bucket))
-    unfit = await read_keys(view.connection, view.scope.entity_by_name[client.name], rows) if rows else []
-    step.state = state
-    step.frames = parts(snapshot, client, unfit, start=state.image_frame, count=view.limits.frames_per_step)
-    return True
-
-
-async def _under_way(view: View, state: CursorState, client: ClientEntity) -> Snapshot | None:
-    """The snapshot whose frames the device is getting, while it is there; a bucket whose snapshot went comes anew."""
-    snapshot = await find_snapshot(view.connection, state.image) if state.image else None
-    return snapshot if snapshot and snapshot.projection == projection_digest(client) else None
-
-
-async def _next_image(view: View, step: Step, client: ClientEntity, buckets: set[BucketId]) -> Snapshot | None:
-    """An image of one of the buckets that were not begun yet, unless the device has most of the rows already."""
-    state = step.state
-    if state.at_bucket:
-        return None
-    projection = projection_digest(client)
-    generation = (await generations(view.connection)).get(client.name, "")
-    waiting = sorted(buckets - set(state.imaged_buckets))
-    found = await newest_snapshots(view.connection, waiting, projection=projection, generation=generation)
-    sizes = await entity_sizes(view.connection) if len(found) < len(waiting) and view.limits.image_rows else {}
-    if view.limits.image_rows and sizes.get(table_name(client.name), 0) >= view.limits.image_rows:
-        step.asks = [client]
-    for snapshot in found:
-        limit = snapshot.rows // 2 + 1
-        if await known_rows(view.connection, client.name, state.known_buckets, limit=limit) < limit:
-            return snapshot
-    return None
-
-
-async def _load_image_tail(view: View, step: Step, budget: int) -> int:
-    """What came into an image's bucket, or changed in it, since it was sealed. What left it was not sent."""
-    state = step.state
-    bucket, op = BucketId(state.image_bucket), OpId(state.image_op)
-    known = Known((), OpId(0), OpId(0))  # an image may have put an older state in the place of what is known
-    loaded = await load_buckets(view.connection, [bucket], bucket=bucket, op=op, limit=budget, known=known)
-    step.lines += await _put_lines(view, ((state.loading_entity, row) for row in loaded.row_ids))
-    if not loaded.is_complete:
-        step.state = msgspec.structs.replace(state, image_op=loaded.op)
-        return budget
-    imaged = pack_buckets({*state.imaged_buckets, bucket})
-    step.state = msgspec.structs.replace(state, image_bucket=0, image_op=0, imaged=imaged)
-    return max(len(loaded.row_ids), 1)
-
-
-async def _loading_entity(view: View, state: CursorState) -> str:
-    waiting = {view.user.entity_by_bucket[BucketId(b)] for b in state.loading_buckets}
-    if state.loading_entity in waiting:
-        return state.loading_entity
-    sizes = await entity_sizes(view.connection)
-    return min(waiting, key=lambda entity: (sizes.get(table_name(entity), 0), entity))
-
-
-async def _put_lines(view: View, rows: Iterable[tuple[str, int]]) -> list[bytes]:
-    lines: list[bytes] = []
-    for name, row_ids in _by_entity(rows).items():
-        client = view.user.client_model.entity_by_name.get(name)
-        if client is None:
-            continue
-        columns = [attribute.name for attribute in client.attributes]
-        entity = view.scope.entity_by_name[name]
-        note_rows(len(row_ids))
-        rendered = await render_rows(view.connection, entity, columns, row_ids, rows_per_line=view.limits.rows_per_line)
-        lines += [codec.put_line(name, columns, [text]) for _, text in rendered]
-    return lines
-
-
-async def _remove_lines(view: View, rows: Iterable[tuple[str, int]]) -> list[bytes]:
-    """Keys to drop. An entity that is no longer offered needs none: the device drops it with the client model."""
-    lines: list[bytes] = []
-    for name, row_ids in _by_entity(rows).items():
-        if name not in view.user.client_model.entity_by_name:
-            continue
-        keys = await render_keys(view.connection, view.scope.entity_by_name[name], row_ids)
-        lines += [codec.remove_line(name, keys[i : i + KEYS_PER_LINE]) for i in range(0, len(keys), KEYS_PER_LINE)]
-    return lines
-
-
-def _by_entity(rows: Iterable[tuple[str, int]]) -> dict[str, list[int]]:
-    grouped: dict[str, list[int]] = {}
-    for entity, row_id in rows:
-        grouped.setdefault(entity, []).append(row_id)
-    return grouped

@@ -22,9 +22,9 @@ from satchel.protocol.messages import Begin, Lease
 from satchel.staging.head import Head, read_head, read_scope
 from satchel.staging.render import key_texts, row_texts
 from satchel.sync.cursor import CursorState
-from satchel.sync.download import KEYS_PER_LINE, Caller
 from satchel.sync.served import ServedOrganization
 from satchel.sync.standing import Held, Standing
+from satchel.sync.step import KEYS_PER_LINE, Caller
 
 MAX_ROWS = 1_000
 MAX_BUCKETS = 5_000
