@@ -18,6 +18,7 @@ from obstore.store import LocalStore
 from satchel.buckets.bound import bound_buckets
 from satchel.buckets.decisions import decide
 from satchel.buckets.families import family_ids
+from satchel.buckets.snapshots import forget_snapshots
 from satchel.database.pool import Database
 from satchel.errors import ProfileInvalid
 from satchel.jobs.move_windows import move_windows
@@ -470,19 +471,24 @@ async def test_a_device_holds_exactly_what_its_user_may_have(seed: int, staging:
     for device in devices:
         await world.check(device)
         await explained(staging, device.user)
-    await seal(staged, r, objects)
+    await seal(staged, r, objects, is_all=True)
     newcomer = LineDevice(r.choice(devices).user, Images(objects, 10_000))  # finds everything sealed
+    await newcomer.sync(staging, check=world.leaks(newcomer.user))
+    # With several profiles, or permissions for a column, a user's columns may have no image yet.
+    has_rows = any(rows for entity, rows in newcomer.rows.items() if entity != "account")
+    assert newcomer.rows_in_images > 0 or not has_rows or len(world.o.profiles) > 1
     await world.check(newcomer)
-    devices.append(newcomer)
-    assert sum(device.rows_in_images for device in devices) > 0
 
 
-async def seal(staged: StagedOrganization, r: random.Random, objects: Objects) -> None:
+async def seal(staged: StagedOrganization, r: random.Random, objects: Objects, *, is_all: bool = False) -> None:
     """Snapshots of whatever has a row or two, in frames of a few rows; old ones are dropped at once or kept."""
+    if is_all:
+        async with staged.database.transaction() as connection:
+            await forget_snapshots(connection, [])
     sealing = Sealing(
         objects=objects,
-        min_rows=r.choice([1, 2, 4]),
-        tail_share=r.choice([0.01, 0.5, 1.0]),
+        min_rows=1 if is_all else r.choice([1, 2, 4]),
+        tail_share=0.01 if is_all else r.choice([0.01, 0.5, 1.0]),
         compression_level=1,
         grace_seconds=r.choice([0.0, 3600.0]),
         forget_seconds=3600.0,

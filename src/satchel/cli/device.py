@@ -18,6 +18,7 @@ from satchel.cli.options import json_option
 from satchel.cli.output import console, print_json, print_json_line, print_rows, progress
 from satchel.device import Device, SyncProgress, SyncReport, UploadProgress
 
+_STATE = {True: "complete", False: "still loading: rows are missing"}
 EPILOG = """\b
 A day with it:
   satchel device enroll 'https://...#org=contoso&code=...'     once, with your administrator's link
@@ -169,7 +170,7 @@ def status(device: Device, as_json: bool) -> None:
         console.print(f"  edits       {counts}")
     console.print(f"  encrypted   {'yes' if found.is_encrypted else 'no'}")
     console.print(f"  size        {found.size_bytes / 1e6:,.1f} MB in {found.folder}")
-    print_rows([{"table": t.name, "rows": t.rows} for t in found.tables])
+    print_rows([{"table": t.name, "rows": t.rows, "state": _STATE[t.is_complete]} for t in found.tables])
 
 
 def _sync_with_bars(device: Device, *, from_start: bool) -> SyncReport:

@@ -26,7 +26,9 @@ TRIES = 4
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 MAX_ANSWERS = 10_000
-"""Of one sync: a bound for what should not happen, answers that end early without bringing it further."""
+"""Of one sync: a bound for what should not happen, answers that end early again and again."""
+MAX_IDLE_ANSWERS = 100
+"""So many of them in a row may bring nothing: frames without a row that may be sent, profiles that are published."""
 LINES_AHEAD = 6
 """Lines, or images of about a megabyte, that wait decoded while others are written."""
 
@@ -107,9 +109,9 @@ class Download:
 
     def _repeat(self, wait_seconds: float) -> None:
         """A broken answer is resumed at the last cursor; as long as cursors come, there is no limit to that."""
-        failures = 0
+        failures = idle = 0
         for _ in range(MAX_ANSWERS):
-            before = self._store.get("cursor")
+            before, brought = self._store.get("cursor"), self._brought()
             try:
                 if self._one_answer(wait_seconds):
                     return
@@ -122,7 +124,20 @@ class Download:
                     raise
                 wished_seconds = max(error.wait_seconds, FIRST_PAUSE_SECONDS * 2.0**failures)
                 self._pause(min(LONGEST_PAUSE_SECONDS, wished_seconds))
-        raise ServerUnreachable("The server's answers do not come to an end.")
+            idle = 0 if self._brought() != brought else idle + 1
+            if idle == MAX_IDLE_ANSWERS:
+                break
+        raise ServerUnreachable(
+            "The server's answers bring nothing new and do not come to an end.",
+            hint="What arrived stays. Sync again later; if that does not help, tell your administrator.",
+        )
+
+    def _brought(self) -> tuple[int, int, int, str | None]:
+        """What differs where an answer brought something. A cursor says nothing of it: each is sealed anew."""
+        report = self._report
+        settled = sum(report.edits_settled.values())
+        model = self._store.model.digest if self._store.has_model else None
+        return report.rows_put, report.rows_removed, settled, model
 
     def _one_answer(self, wait_seconds: float) -> bool:
         """Ask and apply; True at the end. An answer may end early where the model changed: the next goes on."""

@@ -9,6 +9,7 @@ import msgspec
 from satchel.device.edits import outbox
 from satchel.device.folder import DeviceFolder
 from satchel.device.lease import read_lease
+from satchel.device.schema import stage
 from satchel.device.sign_in.kept import read_kept
 from satchel.device.store import Enrolment, Store
 from satchel.protocol.images import quoted
@@ -20,6 +21,8 @@ class TableStatus(msgspec.Struct, frozen=True):
     name: str
     label: str
     rows: int
+    is_complete: bool
+    """All rows came once; False while its first load goes on."""
     columns: dict[str, str]
     """Type of the attribute by column."""
 
@@ -87,4 +90,5 @@ def _table(store: Store, name: str) -> TableStatus:
     rows = 0
     for (count,) in store.connection.execute(f"select count(*) from {quoted(name)}"):
         rows = int(count)
-    return TableStatus(name, entity.label, rows, {a.name: a.type.value for a in entity.attributes})
+    is_complete = stage(store.connection, name) is None
+    return TableStatus(name, entity.label, rows, is_complete, {a.name: a.type.value for a in entity.attributes})

@@ -196,7 +196,7 @@ def _frame(entity: ClientEntity, columns: Sequence[str], rows: Sequence[Sequence
 
 async def _sweep(work: OrganizationWork, sealing: Sealing) -> None:
     """Delete snapshots retired long enough ago, manifest first; forget those whose objects are gone, so that they are
-    sealed anew; delete objects that no manifest knows."""
+    sealed anew; delete objects that no manifest knows, and halves of some."""
     async with work.staging.transaction() as connection:
         dropped = await drop_retired(connection, sealing.grace_seconds)
         expected = await snapshot_paths(connection)
@@ -208,6 +208,7 @@ async def _sweep(work: OrganizationWork, sealing: Sealing) -> None:
         async with work.staging.transaction() as connection:
             await forget_snapshots(connection, gone)
     too_old = datetime.now(UTC) - timedelta(seconds=max(ORPHAN_SECONDS, sealing.grace_seconds))
+    await sealing.objects.delete_unfinished(snapshot_prefix(work), too_old)
     old = [path for path, modified_at in there.items() if modified_at < too_old]
     if not old:
         return

@@ -7,17 +7,20 @@ the interpreter from a thread of their own while the process ends, and abort it.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 
 import msgspec
 import obstore
-from obstore.store import ObjectStore
+from obstore.store import LocalStore, ObjectStore
 
 from satchel.errors import SatchelError, StorageBusy, StorageMisconfigured
 
 CHUNK_BYTES = 256 * 1024
+_UNFINISHED = re.compile(r"#\d+$")
 _WORDS = (
     ("no space left", "there is no space left"),
     ("permission denied", "it may not be written"),
@@ -130,6 +133,17 @@ class Objects:
         with self._failures():
             return await delete_prefix(self.store, prefix)
 
+    async def delete_unfinished(self, prefix: str, before: datetime) -> int:
+        """Delete what killed uploads left below `prefix` and wrote last before a moment; returns how many.
+
+        In a folder: no listing shows it. Other stores end uploads by a rule of their own.
+        """
+        folder = self.store.prefix if isinstance(self.store, LocalStore) else None
+        if folder is None:
+            return 0
+        with self._failures():
+            return await asyncio.to_thread(_delete_unfinished, Path(folder) / prefix, before.timestamp())
+
     @contextmanager
     def _failures(self) -> Iterator[None]:
         try:
@@ -154,6 +168,15 @@ class Objects:
         told = self._told(error)
         if isinstance(told, StorageMisconfigured):
             raise told from None
+
+
+def _delete_unfinished(folder: Path, before: float) -> int:
+    count = 0
+    for file in folder.glob("**/*#*"):
+        if _UNFINISHED.search(file.name) and file.stat().st_mtime < before:
+            file.unlink(missing_ok=True)
+            count += 1
+    return count
 
 
 async def delete_prefix(store: ObjectStore, prefix: str) -> int:

@@ -58,6 +58,18 @@ def test_a_broken_answer_is_resumed_at_its_last_cursor(network: FakeNetwork, dev
     assert (report.rows_put, report.checkpoint, report.answers) == (2, 9, 2)
 
 
+def test_the_status_tells_of_each_table_whether_all_rows_came(network: FakeNetwork, device: Device) -> None:
+    begun = [l.begin(), l.model(), {"loaded": "price"}, l.put(l.contact("a")), l.cursor("c1")]
+    network.answers += [(begun, False), 403]
+    with pytest.raises(TokenInvalid):
+        device.sync()
+
+    assert {table.name: table.is_complete for table in device.status().tables} == {"contact": False, "price": True}
+    network.answers.append(([l.begin(), l.end("c2")], False))
+    device.sync()
+    assert all(table.is_complete for table in device.status().tables)
+
+
 def test_nothing_new_is_said_so(network: FakeNetwork, device: Device) -> None:
     first_sync(network, device)
     network.answers.append(204)

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from satchel.device.apply import Applied, Applier
-from satchel.device.download import LONGEST_PAUSE_SECONDS, TRIES, Download, forget_position
+from satchel.device.download import LONGEST_PAUSE_SECONDS, MAX_IDLE_ANSWERS, TRIES, Download, forget_position
 from satchel.device.endpoint import error_of
 from satchel.device.store import Store
 from satchel.errors import (
@@ -100,6 +100,18 @@ def test_cursors_that_come_are_progress_however_often_the_network_breaks(store: 
 
     assert (report.rows_put, report.checkpoint, report.answers) == (20, 9, 22)
     assert len(rows_of(store, "contact", "contactid")) == 20
+
+
+def test_cursors_that_bring_nothing_come_to_an_end(store: Store) -> None:
+    idle = [[l.begin(), l.cursor(f"c{n}")] for n in range(MAX_IDLE_ANSWERS - 1)]
+    news = [l.begin(), l.put(l.contact("a")), l.cursor("c")]
+    endpoint = Answers([l.begin(), l.model(), l.cursor("c")], *idle, news, *idle, [l.begin(), l.cursor("last")], news)
+
+    with pytest.raises(ServerUnreachable, match="nothing new"):
+        Download(store, endpoint).run()
+
+    assert endpoint.answers == [news]
+    assert rows_of(store, "contact", "contactid") == {("a",)}
 
 
 def test_a_long_wish_to_wait_is_cut(store: Store) -> None:
