@@ -106,7 +106,7 @@ class Applier:
         """Images are put into their place before the transaction that takes their rows: one in each."""
         connection = self._store.connection
         if self._placed is None and connection.get_autocommit():
-            place(connection, line.content)
+            place(connection, line.columns or (), line.content)
             self._placed, line.content = line, b""
 
     def _commit(self, connection: apsw.Connection, overlay: Overlay, cursor: str, end: End | None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import apsw
 
 from satchel.device.edits.overlay import Overlay
@@ -30,18 +32,23 @@ def detach(connection: apsw.Connection) -> None:
         connection.execute(f"detach {_SCHEMA}")
 
 
-def place(connection: apsw.Connection, content: bytes) -> None:
-    """Put an image into its place, outside of a transaction. Errors: ProtocolBroken."""
-    _check(content)
+def place(connection: apsw.Connection, columns: Sequence[str], content: bytes) -> None:
+    """Put an image of these columns into its place, outside of a transaction. Errors: ProtocolBroken."""
+    _check(columns, content)
     connection.deserialize(_SCHEMA, content)
 
 
-def _check(content: bytes) -> None:
-    """Look at an image by itself: beside one that cannot be read, the device's own database is unusable as well."""
+def _check(columns: Sequence[str], content: bytes) -> None:
+    """Look at an image by itself: beside one that cannot be read, the device's own database is unusable as well.
+
+    It is one ordinary table of these columns: nothing in it - a view, a virtual table, a computed column - can run.
+    """
     image = apsw.Connection(":memory:")
     try:
         image.deserialize("main", content)
-        image.execute(f"select 1 from {IMAGE_TABLE} limit 0")
+        found = image.execute("select type, name, rootpage > 0 from sqlite_schema").fetchall()
+        if found != [("table", IMAGE_TABLE, 1)] or _columns(image, IMAGE_TABLE) != list(columns):
+            raise ProtocolBroken("An image in the server's answer is no plain table of its columns.")
     except apsw.Error as error:
         raise ProtocolBroken("An image in the server's answer cannot be read.") from error
     finally:
@@ -65,10 +72,10 @@ def load_image(
     source = IMAGE if content is None else _ROWS
     try:
         if content is not None:
-            _check(content)
+            _check([attribute.name for attribute in entity.attributes], content)
             _copy_rows(connection, entity, content)
         if stage(connection, entity.name) == BARE and not is_reset:
-            connection.execute(f"insert into main.{quoted(entity.name)} select * from {source}")
+            connection.execute(_insert_bare(connection, entity, source))
         else:
             make_key(connection, entity)
             connection.execute(insert_from(entity, source))
@@ -80,6 +87,22 @@ def load_image(
     except (apsw.SQLError, apsw.CorruptError, apsw.NotADBError, apsw.ConstraintError) as error:
         raise ProtocolBroken("An image in the server's answer does not fit the tables.", entity=entity.name) from error
     return count
+
+
+def _insert_bare(connection: apsw.Connection, entity: ClientEntity, source: str) -> str:
+    """Records go over as they are where the table's columns stand in the image's order; one that came with a later
+    client model stands last."""
+    names = [attribute.name for attribute in entity.attributes]
+    if _columns(connection, entity.name) == names:
+        return f"insert into main.{quoted(entity.name)} select * from {source}"
+    listed = ", ".join(map(quoted, names))
+    return f"insert into main.{quoted(entity.name)} ({listed}) select {listed} from {source}"
+
+
+def _columns(connection: apsw.Connection, table: str) -> list[str]:
+    """A table's columns in their order, without computed ones."""
+    query = "select name from pragma_table_xinfo(?, 'main') where hidden = 0 order by cid"
+    return [str(name) for (name,) in connection.execute(query, (table,))]
 
 
 def _copy_rows(connection: apsw.Connection, entity: ClientEntity, content: bytes) -> None:

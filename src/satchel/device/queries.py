@@ -12,9 +12,9 @@ from satchel.device.sql import Row
 from satchel.device.store import Store, readable_failures
 from satchel.device.values import from_column, to_column
 from satchel.errors import QueryInvalid
-from satchel.model.client_model import ClientAttribute, ClientEntity
+from satchel.model.client_model import ClientAttribute, ClientEntity, is_decimal, is_narrow
 from satchel.model.metadata import AttributeType
-from satchel.protocol.images import is_decimal, is_narrow, quoted
+from satchel.protocol.images import quoted
 
 _OPERATORS = {"=": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">=", "like": "like"}
 

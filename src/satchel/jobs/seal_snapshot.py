@@ -24,6 +24,7 @@ from satchel.buckets.snapshots import (
     asked_projections,
     drop_retired,
     forget_snapshots,
+    frame_digest,
     keep_snapshot,
     large_buckets,
     last_look,
@@ -156,6 +157,9 @@ async def _seal(work: OrganizationWork, sealing: Sealing, target: _Target) -> No
             return  # rebuilt meanwhile
         chunks = _frames(connection, sealing, target, frames)
         await sealing.objects.put_stream(path, chunks)
+    if not frames:  # it was emptied meanwhile
+        await sealing.objects.delete(path)
+        return
     rows, size = sum(frame.rows for frame in frames), sum(frame.size for frame in frames)
     snapshot = Snapshot(0, target.bucket, target.generation, target.projection, op, rows, size, path, frames)
     async with work.staging.transaction() as connection:
@@ -183,7 +187,7 @@ async def _frames(
     async for rows in read_bucket(connection, entity, columns, target.bucket, rows_at_once=at_once):
         first_key = tuple(str(part) for part in rows[0][len(columns) :])
         content = await asyncio.to_thread(_frame, target.entity, columns, rows, sealing.compression_level)
-        frames.append(Frame(offset, len(content), len(rows), first_key))
+        frames.append(Frame(offset, len(content), len(rows), first_key, frame_digest(content)))
         offset += len(content)
         yield content
 

@@ -12,6 +12,8 @@ import msgspec
 
 from satchel.model.metadata import AttributeType, Option, digest_of
 
+EXACT_DIGITS = 15  # a double keeps that many decimal digits
+
 
 class ClientAttribute(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One column of a device's table. The fields mean what they mean in `Attribute`."""
@@ -32,6 +34,16 @@ class ClientAttribute(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     label: str = ""
 
 
+def is_decimal(attribute: ClientAttribute) -> bool:
+    """A number that must come back with exactly its digits."""
+    return attribute.type in {AttributeType.DECIMAL, AttributeType.MONEY}
+
+
+def is_narrow(attribute: ClientAttribute) -> bool:
+    """A decimal whose every value a double keeps exactly: devices keep others in columns of another type."""
+    return is_decimal(attribute) and attribute.scale is not None and (attribute.precision or 99) <= EXACT_DIGITS
+
+
 class ClientEntity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One table of a device."""
 
@@ -47,7 +59,7 @@ class ClientEntity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     @property
     def digest(self) -> str:
         """A hash that is equal where rows are the same lines: labels and limits may differ."""
-        return digest_of([self.key, [(a.name, a.type, a.scale) for a in self.attributes]])
+        return digest_of([self.key, [_form(attribute) for attribute in self.attributes]])
 
 
 class ClientModel(msgspec.Struct, frozen=True, dict=True):
@@ -64,3 +76,10 @@ class ClientModel(msgspec.Struct, frozen=True, dict=True):
     def digest(self) -> str:
         """The hash that device and server compare."""
         return digest_of(self)
+
+
+def _form(attribute: ClientAttribute) -> tuple[object, ...]:
+    """What values look like on the wire and on a device. A device makes a table anew where a decimal gets wide."""
+    form = (attribute.name, attribute.type, attribute.scale)
+    is_wide = is_decimal(attribute) and attribute.scale is not None and not is_narrow(attribute)
+    return (*form, "wide") if is_wide else form

@@ -14,7 +14,7 @@ from typing import Any
 import apsw
 import msgspec
 
-from satchel.model.client_model import ClientAttribute, ClientEntity
+from satchel.model.client_model import EXACT_DIGITS, ClientAttribute, ClientEntity, is_decimal, is_narrow
 from satchel.model.metadata import AttributeType, digest_of
 
 IMAGE_MEDIA_TYPE = "application/vnd.satchel.images"
@@ -22,7 +22,6 @@ IMAGE_MEDIA_TYPE = "application/vnd.satchel.images"
 IMAGE_TABLE = "image"
 IMAGE_FORM = 2
 """Rises when the same rows become another image."""
-EXACT_DIGITS = 15  # a double keeps that many decimal digits
 _SQLITE_TYPE = {
     AttributeType.INTEGER: "INTEGER",
     AttributeType.BIGINT: "INTEGER",
@@ -41,16 +40,6 @@ _MARKS = [bytes(pair) for pair in itertools.permutations(range(0xF5, 0x100), 2)]
 def quoted(name: str) -> str:
     """A name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
-
-
-def is_decimal(attribute: ClientAttribute) -> bool:
-    """A number that must come back with exactly its digits."""
-    return attribute.type in {AttributeType.DECIMAL, AttributeType.MONEY}
-
-
-def is_narrow(attribute: ClientAttribute) -> bool:
-    """A decimal whose every value a double keeps exactly."""
-    return is_decimal(attribute) and attribute.scale is not None and (attribute.precision or 99) <= EXACT_DIGITS
 
 
 def column_type(attribute: ClientAttribute) -> str:

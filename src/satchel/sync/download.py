@@ -174,7 +174,8 @@ async def _step(view: View, state: CursorState) -> Step:
         budget -= count
         if not is_complete:
             return Step(state, lines)
-        state = msgspec.structs.replace(state, is_catching_up=False, checkpoint=view.head.op)
+        # Not the head: since the loading began, rows may have left buckets that are still to be loaded.
+        state = msgspec.structs.replace(state, is_catching_up=False, checkpoint=state.began_at)
     step = Step(state, lines)
     while step.state.loading and budget > 0 and not step.frames:
         budget -= await load(view, step, budget)
@@ -242,7 +243,8 @@ async def _settle_buckets(view: View, state: CursorState) -> tuple[CursorState, 
     held = {bucket for bucket in before & bound if entity_by_bucket[bucket] not in reshaped}
     # What is loaded again is not caught up with, so what went from it is told here, as for what is lost.
     left = sorted(lost | (before - held))
-    rows = await lost_rows(view.connection, lost=left, held=sorted(bound), checkpoint=OpId(state.checkpoint))
+    told_to = min(state.checkpoint, state.began_at) if state.is_catching_up else state.checkpoint
+    rows = await lost_rows(view.connection, lost=left, held=sorted(bound), checkpoint=OpId(told_to))
     lines = await remove_lines(view, rows) + _wipe_lines(state.entities, digests)
     new = bound - held - loading
     begins = bool(new) and not loading & bound

@@ -58,7 +58,8 @@ class Images:
         self._kept_bytes = 0
 
     async def read(self, part: Part) -> bytes | None:
-        """The frame as bytes, empty where none of its rows may be sent; None where the object is gone.
+        """The frame as bytes, empty where none of its rows may be sent; None where the object is gone
+        or damaged.
 
         Errors: StorageBusy, StorageMisconfigured.
         """
@@ -69,7 +70,7 @@ class Images:
             return content
         frame = part.frame
         content = await self._objects.get_range(part.snapshot.path, frame.offset, frame.offset + frame.size)
-        if content is None or len(content) != frame.size:
+        if content is None or not await asyncio.to_thread(frame.fits, content):
             return None
         if part.unfit:
             content = await asyncio.to_thread(_without, content, part.entity, part.unfit)

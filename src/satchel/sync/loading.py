@@ -83,7 +83,8 @@ async def _load_images(view: View, step: Step, buckets: set[BucketId]) -> bool:
 async def _under_way(view: View, state: CursorState, client: ClientEntity) -> Snapshot | None:
     """The snapshot whose frames the device is getting, while it is there; a bucket whose snapshot went comes anew."""
     snapshot = await find_snapshot(view.connection, state.image) if state.image else None
-    return snapshot if snapshot and snapshot.projection == projection_digest(client) else None
+    is_fit = snapshot and snapshot.frames and snapshot.projection == projection_digest(client)
+    return snapshot if is_fit else None
 
 
 async def _next_image(view: View, step: Step, client: ClientEntity, buckets: set[BucketId]) -> Snapshot | None:
@@ -98,7 +99,7 @@ async def _next_image(view: View, step: Step, client: ClientEntity, buckets: set
     sizes = await entity_sizes(view.connection) if len(found) < len(waiting) and view.limits.image_rows else {}
     if view.limits.image_rows and sizes.get(table_name(client.name), 0) >= view.limits.image_rows:
         step.asks = [client]
-    for snapshot in found:
+    for snapshot in (each for each in found if each.frames):
         limit = snapshot.rows // 2 + 1
         if await known_rows(view.connection, client.name, state.known_buckets, limit=limit) < limit:
             return snapshot

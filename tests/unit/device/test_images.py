@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import apsw
 import msgspec
 import pytest
 
@@ -14,9 +15,10 @@ from satchel.device.apply import Applier
 from satchel.device.edits.editing import Changes
 from satchel.device.store import Store
 from satchel.errors import ProtocolBroken
-from satchel.model.client_model import ClientModel
+from satchel.model.client_model import ClientAttribute, ClientModel
+from satchel.model.metadata import AttributeType
 from satchel.protocol import codec
-from satchel.protocol.images import make_image, pack_image, unpack_image
+from satchel.protocol.images import create_table, make_image, pack_image, unpack_image
 from satchel.protocol.messages import Line
 from satchel.protocol.reader import read_lines
 from tests.unit.device import lines as l
@@ -127,6 +129,55 @@ def test_what_is_no_image_is_refused_and_nothing_is_kept(store: Store, content: 
         take(store, l.begin(), json.dumps(head).encode() + b"\n" + content, l.cursor("1"))
     take(store, l.begin(), image(l.contact(ONE)), l.end("2"))
     assert names(store).keys() == {ONE}
+
+
+HOSTILE = {
+    "view": "create table rows as select * from given; create view image as select * from rows",
+    "trigger": "create table image as select * from given; create trigger t after insert on image begin select 1; end",
+    "virtual": f"create virtual table image using fts5({', '.join(l.CONTACT_COLUMNS)})",
+    "computed": "create table image (" + ", ".join(l.CONTACT_COLUMNS).replace("exact", "exact as (abs(-1))") + ")",
+    "another order": "create table image (" + ", ".join(reversed(l.CONTACT_COLUMNS)) + ")",
+}
+
+
+@pytest.mark.parametrize("kind", sorted(HOSTILE))
+def test_an_image_is_one_plain_table(store: Store, kind: str) -> None:
+    hostile = apsw.Connection(":memory:")
+    hostile.execute(create_table(l.CONTACT, "given").replace("create table", "create temp table"))
+    hostile.execute(HOSTILE[kind])
+    content = hostile.serialize("main")
+    take(store, *BEGIN)
+    with pytest.raises(ProtocolBroken):
+        take(store, l.begin(), codec.image_line("contact", l.CONTACT_COLUMNS, 1, content), l.cursor("1"))
+    take(store, l.begin(), image(l.contact(ONE)), l.end("2"))
+    assert names(store).keys() == {ONE}
+
+
+def test_an_image_fills_a_table_that_grew_before_its_first_load(store: Store) -> None:
+    nickname = ClientAttribute(name="nickname", type=AttributeType.STRING)
+    first, *others = l.CONTACT.attributes
+    grown = msgspec.structs.replace(l.CONTACT, attributes=(first, nickname, *others))
+    row = l.contact(ONE)
+    made = make_image(grown, [[row[0], "Annie", *row[1:]]])
+    columns = [attribute.name for attribute in grown.attributes]
+    take(store, *BEGIN)
+    take(store, l.begin(), l.model(ClientModel((grown, l.PRICE))), l.cursor("1"))
+    take(store, l.begin(), codec.image_line("contact", columns, 1, made), l.end("2"))
+    query = "select contactid, nickname, fullname, creditlimit, modifiedon from contact"
+    assert store.connection.execute(query).fetchall() == [(ONE, "Annie", "Ann", 94.5, "2026-11-23T15:35:08Z")]
+
+
+def test_rows_come_again_where_a_device_makes_their_table_anew(store: Store) -> None:
+    """A decimal that gets wide is kept in a column of another type."""
+    wider = [
+        msgspec.structs.replace(each, precision=20) if each.name == "creditlimit" else each
+        for each in l.CONTACT.attributes
+    ]
+    wide = msgspec.structs.replace(l.CONTACT, attributes=tuple(wider))
+    take(store, *BEGIN, l.put(l.contact(ONE)), l.end("1"))
+    take(store, l.begin(), l.model(ClientModel((wide, l.PRICE))), l.cursor("2"))
+    assert not names(store)
+    assert wide.digest != l.CONTACT.digest
 
 
 def test_packed_images_come_out_as_they_were() -> None:
