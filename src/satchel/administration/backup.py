@@ -196,7 +196,8 @@ async def keep_objects(store: ObjectStore, archive: Archive) -> list[Stored]:
 
 async def _dump_staging(rooms: Rooms, archive: Archive, organization: Organization) -> list[Stored]:
     url = rooms.databases.url(organization.database_name, organization.place)
-    async with Database(url, pool_size=1) as staging, staging.connection() as connection:
+    connections = rooms.databases.connections(organization.database_name)
+    async with Database(url, pool_size=1, connection_class=connections) as staging, staging.connection() as connection:
         return await dump(connection, archive, f"staging/{organization.database_name}")
 
 

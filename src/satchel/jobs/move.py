@@ -107,7 +107,7 @@ async def _connected(work: ProvisioningWork, organization: Organization, server:
     a worker that was only asleep wakes up without its connections, and does no harm. Errors: StoreBusy."""
     try:
         url = work.databases.url(organization.database_name, server)
-        async with await psycopg.AsyncConnection.connect(
+        async with await work.databases.connections(organization.database_name).connect(
             url, autocommit=True, connect_timeout=10, application_name=NAME
         ) as connection:
             await connection.execute(

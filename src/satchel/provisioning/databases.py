@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Mapping
 
 from satchel.database.migrate import migrate
-from satchel.database.pool import Database, connects_with
+from satchel.database.pool import Connection, Database, connects_with
 from satchel.database.server import database_names, drop_database, drop_role, ensure_database, ensure_role, url_of
 from satchel.errors import StoreBusy
 from satchel.identity.keys import PurposeKeys
@@ -51,7 +51,9 @@ class StagingDatabases:
     async def drop_copy(self, organization: Organization, server: str, move: str) -> None:
         """Drop what a move copied there; what is no copy of this move is kept. Errors: StoreBusy."""
         if await self.is_there(organization, server):
-            async with Database(self.url(organization.database_name, server), pool_size=1) as database:
+            name = organization.database_name
+            copy = Database(self.url(name, server), pool_size=1, connection_class=self.connections(name))
+            async with copy as database:
                 is_begun = (await database.fetch("select to_regclass('satchel_copy.copy') is not null"))[0][0]
                 if is_begun:
                     is_ours = [(move,)] == await database.fetch("select move from satchel_copy.copy")
@@ -72,9 +74,13 @@ class StagingDatabases:
             self.url(organization.database_name, organization.place),
             pool_size=pool_size,
             statement_timeout_seconds=self._statement_timeout_seconds,
-            connection_class=connects_with(lambda: self._passwords(organization.database_name)),
+            connection_class=self.connections(organization.database_name),
             kind="staging",
         )
+
+    def connections(self, name: str) -> type[Connection]:
+        """Connections as an organization's role, with the password of whichever key it has now."""
+        return connects_with(lambda: self._passwords(name))
 
     def url(self, name: str, server: str) -> str:
         """A staging database on a server, as its own role."""
