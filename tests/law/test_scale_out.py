@@ -34,8 +34,12 @@ class SecondSync:
     """Another sync server of the same Satchel, on ports of its own."""
 
     def __init__(self, running: Satchel) -> None:
-        self.port = free_port()
-        ports = {"SATCHEL_SYNC__PORT": str(self.port), "SATCHEL_MANAGEMENT__PORT": str(free_port())}
+        self.port, self._metrics_port = free_port(), free_port()
+        ports = {
+            "SATCHEL_SYNC__PORT": str(self.port),
+            "SATCHEL_MANAGEMENT__PORT": str(free_port()),
+            "SATCHEL_METRICS__SYNC_PORT": str(self._metrics_port),
+        }
         self._environment = {**os.environ, **running.environment, **ports, "SATCHEL_SYNC__DRAIN_NOTICE_SECONDS": "0.5"}
         self._log = running.folder.parent / "second.log"
         self.child: subprocess.Popen[bytes] | None = None
@@ -45,6 +49,11 @@ class SecondSync:
             command = [sys.executable, "-m", "satchel", "run", "sync"]
             self.child = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
         wait_for(lambda: is_live(self.port), "the second sync server")
+
+    def open_requests(self) -> float:
+        """How many requests are under way there; a device that waits is one."""
+        text = httpx.get(f"http://127.0.0.1:{self._metrics_port}/metrics", timeout=5).text
+        return float(text.split("\nsatchel_open_requests ")[1].split()[0])
 
     def stop(self) -> int:
         assert self.child is not None
@@ -109,17 +118,20 @@ def test_long_polls_are_answered_at_once_when_a_server_ends(tmp_path: Path) -> N
             wait_for(lambda: device.sync().was_current, "the device to be current")
             heard: list[str] = []
             watching = threading.Thread(
-                target=device.watch, args=(lambda _: None,), kwargs={"on_trouble": lambda e: heard.append(e.code)}
+                target=device.watch,
+                args=(lambda _: None,),
+                kwargs={"on_trouble": lambda e: heard.append(e.code), "should_stop": lambda: bool(heard)},
             )
-            watching.daemon = True
             watching.start()
-            wait_for(watching.is_alive, "the device to watch")
+            wait_for(lambda: second.open_requests() > 0, "the device to wait")
 
             began = time.monotonic()
             assert second.stop() == 0
+            took_seconds = time.monotonic() - began
 
-            assert time.monotonic() - began < 8  # a poll waits up to half a minute
             wait_for(lambda: heard, "the device to notice")
+            watching.join(30)
+            assert took_seconds < 8  # a poll waits up to half a minute
 
 
 def test_a_worker_that_was_asleep_does_no_harm_when_it_wakes(tmp_path: Path) -> None:
