@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from satchel.device import Device, DeviceKey
@@ -18,15 +19,33 @@ from tests.law.test_kill import kill
 from tests.support.checker import differences
 from tests.support.debian_postgres import DebianPostgres
 from tests.support.processes import Sandbox, Satchel, sandbox, satchel, wait_for
+from tests.support.stalls import Stall
 
 ROUNDS = int(os.environ.get("SATCHEL_TEST_MOVES", "3"))
 SEED = int(os.environ.get("SATCHEL_TEST_SEED", "20261128"))
 KEY = DeviceKey.from_passphrase("a passphrase")
-pytestmark = [
-    pytest.mark.skipif("SATCHEL_TEST_PLACES" not in os.environ, reason="minutes long: SATCHEL_TEST_PLACES=1"),
-    pytest.mark.kill,
-    pytest.mark.timeout(300 + 60 * ROUNDS),
-]
+long = pytest.mark.skipif("SATCHEL_TEST_PLACES" not in os.environ, reason="minutes long: SATCHEL_TEST_PLACES=1")
+pytestmark = [pytest.mark.kill, pytest.mark.timeout(300 + 60 * ROUNDS)]
+BEFORE_THE_SWITCH = """
+create function satchel.stall() returns trigger language plpgsql as
+    $$ begin perform pg_advisory_xact_lock(7); return new; end $$;
+create trigger stall before update on satchel.move for each row when (new.state = 'switched')
+    execute function satchel.stall();
+commit;
+select pg_advisory_lock(7)
+"""
+PACE_SECONDS = 0.3
+"""Between two edits of a device: often enough that every step meets some."""
+STEPS = (
+    # Where, what the test holds, the statement that then waits, and whom the long test kills there.
+    ("from", "lock table satchel.version in access exclusive mode", "copy (%", ""),
+    ("from", "lock table satchel.member in row exclusive mode", "lock table %", "worker"),
+    ("from", "create table satchel.satchel_moved ()", 'create table "satchel"."satchel_moved"%', "postgres"),
+    ("control", BEFORE_THE_SWITCH, "%set state = 'switched'%", "sync"),
+    ("to", "lock table satchel_copy.copy in access share mode", "drop schema%", "postgres"),
+    ("from", "lock table satchel.satchel_moved in access exclusive mode", "select move from satchel.satchel_moved", ""),
+)
+UNKNOWN = "not known: the server was just killed"
 
 
 class Editing(threading.Thread):
@@ -41,7 +60,7 @@ class Editing(threading.Thread):
 
     def run(self) -> None:
         row_by_turn, in_a_row = 0, 0
-        while not self.stop.is_set():
+        while not self.stop.wait(PACE_SECONDS):
             with Device.open(self.folder, key=KEY) as device:
                 key = self.rows[row_by_turn % len(self.rows)]
                 row_by_turn += 1
@@ -75,7 +94,12 @@ def west(tmp_path: Path) -> Iterator[DebianPostgres]:
 def progress(running: Satchel) -> str:
     """How far the move is, as the control database says it."""
     assert running.separate is not None
-    rows = running.separate.postgres.query("satchel", "select state || ' ' || coalesce(progress, '') from satchel.move")
+    try:
+        rows = running.separate.postgres.query(
+            "satchel", "select state || ' ' || coalesce(progress, '') from satchel.move"
+        )
+    except psycopg.OperationalError:
+        return UNKNOWN
     return str(rows[0][0]) if rows else ""
 
 
@@ -94,6 +118,47 @@ def devices(running: Satchel, source: Sandbox, folder: Path, count: int) -> tupl
     return user, found
 
 
+@pytest.mark.parametrize("is_killed", [False, pytest.param(True, marks=long)])
+def test_a_move_that_breaks_at_each_of_its_steps_goes_on_behind_the_last(
+    tmp_path: Path, west: DebianPostgres, is_killed: bool
+) -> None:
+    servers = f'{{"west": "{west.url}"}}'
+    with (
+        sandbox(tmp_path, 1000) as source,
+        satchel(tmp_path / "data", is_separate=True, SATCHEL_STAGING__SERVERS=servers) as running,
+    ):
+        assert running.separate is not None
+        east = running.separate.postgres
+        running.add(source)
+        user, (worker,) = devices(running, source, tmp_path, 1)
+        name = str(databases(west)[0][0])
+        places = {"from": (west, name), "to": (east, name), "control": (east, "satchel")}
+        stalls = [Stall(*places["from"], *STEPS[0][1:3])]
+        worker.start()
+        try:
+            running.run("org", "move", "contoso", "default")
+            for number, (_, _, stopped, victim) in enumerate(STEPS):
+                wait_for(stalls[number].is_reached, f"the move to come to: {stopped}", 90)
+                if is_killed:
+                    for each in {"provisioning", victim} & running.pids().keys():
+                        kill(running.pids()[each])
+                    wait_for(lambda: progress(running) != UNKNOWN, "the server to be back")
+                if number + 1 < len(STEPS):
+                    where, holding, query, _ = STEPS[number + 1]
+                    stalls.append(Stall(*places[where], holding, query))
+                assert is_killed or stalls[number].cut()
+                stalls[number].let_go()
+            wait_for(lambda: progress(running) == "", "the move to end", 90)
+        finally:
+            worker.stop.set()
+            worker.join()
+            for stall in stalls:
+                stall.let_go()
+        assert (place_of(running), databases(west, east)) == ("default", [[], [name]])
+        check(worker, source, user)
+
+
+@long
 def test_a_move_loses_and_doubles_nothing_whatever_is_killed(tmp_path: Path, west: DebianPostgres) -> None:
     r = random.Random(SEED)
     servers = f'{{"west": "{west.url}"}}'
