@@ -28,7 +28,7 @@ from tests.support.line_device import LineDevice
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 USER = "11111111-1111-4111-8111-111111111111"
 ROWS = 10
-ONE_FRAME = StepLimits(rows_per_step=100, rows_per_line=10, frames_per_step=1)
+LIMITS = StepLimits(rows_per_step=100, rows_per_line=10)
 HALF = """
 import asyncio, os, signal, sys
 from obstore.store import LocalStore
@@ -98,7 +98,7 @@ class Sealed:
     async def half_synced(self) -> LineDevice:
         """A device that got the first frame, and whose connection broke behind it."""
         device = self.device()
-        answer = device.answer(self.staging, ONE_FRAME)
+        answer = device.answer(self.staging, LIMITS)
         lines = []
         async for batch in answer:
             lines += batch
