@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from tests.support.processes import Sandbox, Satchel, sandbox, wait_for
 
 KEY = DeviceKey.from_passphrase("a passphrase")
 NAME = "contoso.satchel.test"
-pytestmark = pytest.mark.skipif("SATCHEL_TEST_PLACES" not in os.environ, reason="minutes long: SATCHEL_TEST_PLACES=1")
 
 
 @pytest.fixture
