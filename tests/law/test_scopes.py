@@ -32,7 +32,7 @@ from tests.support.evaluator import Item, Organization, Profile, Related, Row
 from tests.support.field_organization import PRINCIPALS, StagedOrganization, compiled, item, profile
 from tests.support.line_device import Line, LineDevice
 
-HISTORIES = int(os.environ.get("SATCHEL_TEST_HISTORIES", "40"))
+HISTORIES = int(os.environ.get("SATCHEL_TEST_HISTORIES", "20"))
 STEPS = 70
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 DIRECTORY = ("user", "unit", "team", "membership", "role", "userrole", "teamrole", "privilege", "share", "permission",
