@@ -114,7 +114,7 @@ def test_a_wrong_argument_is_told_with_status_2(arguments: list[str], words: str
         ({"SATCHEL_SYNC__PORT": "many"}, "[sync] port"),
         ({"SATCHEL_SYNC__PORT": "70000"}, "[sync] port"),
         ({"SATCHEL_SECRETS__KEY": "c2hvcnQ="}, "instead of 32"),
-        ({"SATCHEL_DATA__FOLDER": "/proc/none"}, "cannot be written"),
+        ({"SATCHEL_DATA__FOLDER": "/proc/none"}, "cannot be made"),
     ],
 )
 def test_a_wrong_setting_does_not_start(variables: dict[str, str], words: str, tmp_path: Path) -> None:
