@@ -104,15 +104,19 @@ def test_a_first_sync_that_broke_goes_on_behind_its_last_frame(
 ) -> None:
     with cutting_proxy(running.sync_port) as proxy:
         enrolment = msgspec.structs.replace(device.enrolment, server_url=proxy.url)
-        whole, answers = first_sync(enrolment, tmp_path / "whole.db")
-        assert answers == 1
-        (all_bytes,) = proxy.received_bytes
+        whole, all_bytes = {}, 0
+        for number in range(6):  # until nothing is sealed in between any more
+            whole, answers = first_sync(enrolment, tmp_path / f"whole{number}.db")
+            assert answers == 1
+            before, all_bytes = all_bytes, proxy.received_bytes[-1]
+            if abs(all_bytes - before) < all_bytes / 50:
+                break
         proxy.cut_at_bytes = int(all_bytes * CUT_AT)
         resumed, answers = first_sync(enrolment, tmp_path / "resumed.db")
 
         assert answers == 2
         assert resumed == whole
-        _, until_the_cut, behind = proxy.received_bytes
+        *_, until_the_cut, behind = proxy.received_bytes
         assert until_the_cut == int(all_bytes * CUT_AT)
         assert behind < all_bytes * 0.6
 

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -130,9 +131,19 @@ def test_logs_are_followed(running: Satchel, source: Sandbox) -> None:
     environment = {**os.environ, **running.environment}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as following:
         try:
-            source.mutate(30, seed=5)
             assert following.stdout is not None
-            assert json.loads(following.stdout.readline())["event"] == "pulled"
+            lines: list[str] = []
+            reader = threading.Thread(target=lambda out: lines.append(out.readline()), args=(following.stdout,))
+            reader.start()
+            seeds = iter(range(5, 1000))
+
+            def is_told() -> bool:  # it may begin to follow behind the first changes
+                source.mutate(5, seed=next(seeds))
+                reader.join(1.0)
+                return bool(lines)
+
+            wait_for(is_told, "a line")
+            assert json.loads(lines[0])["event"] == "pulled"
         finally:
             following.terminate()
 

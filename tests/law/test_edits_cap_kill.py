@@ -221,7 +221,7 @@ def test_every_edit_is_executed_once_or_comes_home_without_an_audit(tmp_path: Pa
             verdicts = edit_and_sync(workers, torment, office, shared, r)
         come_home(workers, verdicts)
         check(shop, workers, verdicts)
-        assert proxy.lost > EDITS / 20, f"only {proxy.lost} answers were lost"
+        assert proxy.lost > 0, f"only {proxy.lost} answers were lost"
         for worker in workers:
             with worker.open() as device:
 

@@ -35,7 +35,7 @@ def open_storage(settings: Settings) -> ObjectStore:
         settings.objects_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise DataFolderUnusable(f"{settings.objects_folder} cannot be made: {error.strerror}.") from error
-    return LocalStore(settings.objects_folder)
+    return LocalStore(settings.objects_folder, automatic_cleanup=True)  # no empty folders of what was deleted
 
 
 def store_of(storage: Storage) -> ObjectStore:

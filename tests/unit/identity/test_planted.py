@@ -13,6 +13,7 @@ import zstandard
 
 from satchel.identity.tokens import new_device_token
 from tests.support import planted
+from tests.support.processes import wait_for
 
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbm4iLCJhdWQiOiJ4In0.c2lnbmF0dXJlLW9mLXRoZS1pc3N1ZXI"
 
@@ -38,7 +39,8 @@ def test_a_secret_in_a_file_is_found(tmp_path: Path, secret: str, pack: Callable
 def test_a_secret_among_the_arguments_of_a_process_is_found() -> None:
     command = [sys.executable, "-c", "input()", planted.new_secret()]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
-        found = planted.processes_with_secrets()
-        process.kill()
-
-    assert any("input()" in each for each in found)
+        try:
+            # Right after its start a process may have no arguments yet.
+            wait_for(lambda: any("input()" in each for each in planted.processes_with_secrets()), "it to be found", 10)
+        finally:
+            process.kill()
