@@ -1,5 +1,4 @@
-"""First syncs of large buckets come as sealed images; where the network breaks the device goes on behind the last one,
-and whoever takes neither images nor zstd gets the same rows."""
+"""First syncs of large buckets come as sealed images; whoever takes neither images nor zstd gets the same rows."""
 
 from __future__ import annotations
 
@@ -23,7 +22,6 @@ from satchel.protocol.images import quoted
 from satchel.protocol.messages import SyncRequest
 from satchel.protocol.reader import read_lines
 from tests.support.checker import differences
-from tests.support.cutting_proxy import cutting_proxy
 from tests.support.processes import Sandbox, Satchel, wait_for
 
 IS_SEALED = """
@@ -31,8 +29,6 @@ select count(*) = 1 from satchel.head h, satchel.sealing s
 where s.op = h.op and not exists (select from satchel.projection p where p.asked_at > s.looked_at)
 """
 FIRST = SyncRequest(None, None)
-CUT_AT = 0.7
-"""Of all bytes of a first sync."""
 
 
 @pytest.fixture(scope="module")
@@ -96,29 +92,6 @@ def test_a_first_sync_comes_as_images_and_equals_the_source(
     assert sealed["images"] > sealed["rows"]
     assert report.rows_put == sealed["images"] + sealed["rows"]
     assert not differences(device, source, source.users[0]["id"])
-
-
-@pytest.mark.usefixtures("sealed")
-def test_a_first_sync_that_broke_goes_on_behind_its_last_frame(
-    device: Device, running: Satchel, tmp_path: Path
-) -> None:
-    with cutting_proxy(running.sync_port) as proxy:
-        enrolment = msgspec.structs.replace(device.enrolment, server_url=proxy.url)
-        whole, all_bytes = {}, 0
-        for number in range(6):  # until nothing is sealed in between any more
-            whole, answers = first_sync(enrolment, tmp_path / f"whole{number}.db")
-            assert answers == 1
-            before, all_bytes = all_bytes, proxy.received_bytes[-1]
-            if abs(all_bytes - before) < all_bytes / 50:
-                break
-        proxy.cut_at_bytes = int(all_bytes * CUT_AT)
-        resumed, answers = first_sync(enrolment, tmp_path / "resumed.db")
-
-        assert answers == 2
-        assert resumed == whole
-        *_, until_the_cut, behind = proxy.received_bytes
-        assert until_the_cut == int(all_bytes * CUT_AT)
-        assert behind < all_bytes * 0.6
 
 
 @pytest.mark.usefixtures("sealed")

@@ -139,8 +139,11 @@ def check_reach(lab: Lab) -> int:
 def kill_sync_servers(lab: Lab) -> None:
     """kill -9, one after the other; each comes back before the next goes."""
     for host in lab.topology.with_role(Role.SYNC):
-        lab.units.get(host, "sync").kill()
-        wait_until(lab, host, "DOWN")
+        unit = lab.units.get(host, "sync")
+        pid = unit.pid
+        unit.kill()
+        # It may be back before the balancer notices.
+        wait_for(lambda unit=unit, pid=pid: unit.pid not in {None, pid}, f"the sync server of {host} to come back")
         wait_until(lab, host, "UP")
 
 

@@ -1,4 +1,4 @@
-"""The lab, as part of the test run: bounded by default, longer with SATCHEL_LAB_SECONDS (seconds of each trouble)."""
+"""The lab, as part of the test run: bounded by default, longer with SATCHEL_LAB_SECONDS (seconds of each trouble) and SATCHEL_LAB_DEVICES."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import pytest
 from tests.lab.host import ROOT
 from tests.support.processes import wait_for
 
-LIMIT_SECONDS = 600 + 30 * float(os.environ.get("SATCHEL_LAB_SECONDS", "1"))
+DEVICES = os.environ.get("SATCHEL_LAB_DEVICES", "6")
+LIMIT_SECONDS = 400 + 30 * float(os.environ.get("SATCHEL_LAB_SECONDS", "1"))
 pytestmark = [
     pytest.mark.lab,
     pytest.mark.timeout(LIMIT_SECONDS + 60),
@@ -23,7 +24,7 @@ pytestmark = [
 
 
 def test_the_installation_bears_every_trouble(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.lab", "--keep", str(tmp_path / "logs")]
+    command = [sys.executable, "-m", "tests.lab", "--keep", str(tmp_path / "logs"), "--devices", DEVICES]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     report = json.loads(done.stdout.rpartition("report ")[2])
