@@ -1,4 +1,4 @@
-"""The lab, as part of the test run: bounded by default, longer with SATCHEL_LAB_SECONDS (seconds of each trouble) and SATCHEL_LAB_DEVICES."""
+"""The lab, as part of the test run. Longer with SATCHEL_LAB_SECONDS (of each trouble), wider with SATCHEL_LAB_DEVICES."""
 
 from __future__ import annotations
 
