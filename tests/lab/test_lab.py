@@ -1,4 +1,4 @@
-"""The lab, as part of the test run. Longer with SATCHEL_LAB_SECONDS (of each trouble), wider with SATCHEL_LAB_DEVICES."""
+"""The lab in the test run. Longer by SATCHEL_LAB_SECONDS (of each trouble), wider by SATCHEL_LAB_DEVICES."""
 
 from __future__ import annotations
 
