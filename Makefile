@@ -30,7 +30,8 @@ demo: setup
 
 test: setup lint
 	@$(BIN)/python tests/prepare.py
-	@$(BIN)/pytest -q -n auto --maxprocesses 4 --dist worksteal --durations 25
+	@$(BIN)/pytest -q -n auto --maxprocesses 4 --dist worksteal --durations 25 -m "not lab and not kill"
+	@$(BIN)/pytest -q --durations 10 -m "lab or kill"
 
 lint: setup
 	@$(BIN)/ruff check src tests benchmarks demo
