@@ -118,7 +118,8 @@ def devices(running: Satchel, source: Sandbox, folder: Path, count: int) -> tupl
     return user, found
 
 
-@pytest.mark.parametrize("is_killed", [False, pytest.param(True, marks=long)])
+@long
+@pytest.mark.parametrize("is_killed", [False, True])
 def test_a_move_that_breaks_at_each_of_its_steps_goes_on_behind_the_last(
     tmp_path: Path, west: DebianPostgres, is_killed: bool
 ) -> None:
