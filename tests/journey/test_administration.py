@@ -364,7 +364,7 @@ def test_deprovision_leaves_nothing_behind(running: Satchel, source: Sandbox, tm
     with psycopg.connect(running.database_url("satchel")) as control:
         left = "select 1 from procrastinate_jobs where args ->> 'organization' = %s and status <> 'succeeded'"
         # What was being done just then ends by itself.
-        wait_for(lambda: not control.execute(left, [name]).fetchall(), "its work items to be gone")
+        wait_for(lambda: not control.execute(left, [name]).fetchall(), "its work items to be gone", seconds=120)
     assert not [row for row in (*databases, *roles) if name.replace("-", "_") in row[0]]
     assert name not in [o["name"] for o in running.json("org", "list")]
     assert not list((running.folder / "objects").rglob(f"*{name.replace('-', '_')}*"))

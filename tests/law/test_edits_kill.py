@@ -204,7 +204,7 @@ def check(source: Sandbox, user: str, workers: list[Worker], verdicts: Verdicts)
                     assert len(mine) <= 1, (wish, mine)  # somebody else may have deleted it first
                     continue
                 values = [json.loads(e["attributes"]).get(TEXT) for e in mine]
-                assert values.count(wish.value) == 1, f"{set_id} {wish}: executed {values}"
+                assert values.count(wish.value) == 1, f"{set_id} {wish}: executed {mine}"
                 assert {e["user"] for e in mine} == {user}
                 order[worker.number, wish.key].append(mine[0]["n"])
     for row, numbers in order.items():

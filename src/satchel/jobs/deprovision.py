@@ -20,4 +20,6 @@ async def deprovision(work: ProvisioningWork, organization: Organization) -> Non
     await work.sync_servers.announce(organization.name, is_gone=True)
     await work.databases.drop(organization)
     await work.drop_objects(organization)
+    async with work.control.transaction() as connection:
+        await work.drop_queue(connection, organization)  # what was being done above and has failed since
     await work.organizations.remove(organization)

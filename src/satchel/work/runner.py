@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from satchel.errors import Broken, ConfigError, RetryLater
+from satchel.errors import Broken, ConfigError, RetryLater, StoreBusy
 from satchel.jobs.deprovision import deprovision
 from satchel.jobs.move import move
 from satchel.jobs.move_windows import move_windows
@@ -151,5 +151,8 @@ class Runner:
             await self._work.organizations.set_problem(organization, reason)
             return
         work: OrganizationWork = await self._work.open_work(organization)
-        async with work.staging.connection() as connection:
-            await note_problem(connection, item.entity, reason)
+        try:
+            async with work.staging.connection() as connection:
+                await note_problem(connection, item.entity, reason)
+        except StoreBusy as error:  # its database may be what failed, or gone with its organization
+            log.warning("reason not kept", reason=error.message)

@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
+from uuid import uuid4
 
 from tests.support.processes import sandbox
 
@@ -46,3 +48,22 @@ def test_next_start_goes_on_with_rows_audit_and_delta_links(tmp_path: Path) -> N
         audit = second.get("/sandbox/audit", after=0)
     assert [row["name"] for row in changes] == ["Made before"]
     assert [json.loads(entry["attributes"])["name"] for entry in audit] == ["Made before"]
+
+
+def test_request_that_breaks_off_is_not_executed(tmp_path: Path) -> None:
+    with sandbox(tmp_path, 1000) as running:
+        place = urlsplit(running.url)
+        for sent in (b"", b'{"name":"Cut off"'):
+            head = (
+                f"PATCH /api/data/v9.2/accounts({uuid4()}) HTTP/1.1\r\nhost: {place.netloc}\r\n"
+                f"authorization: Bearer {running.token()}\r\ncontent-type: application/json\r\n"
+                f"content-length: {len(sent) + 10}\r\n\r\n"
+            )
+            with socket.create_connection((str(place.hostname), place.port or 80)) as broken:
+                broken.sendall(head.encode() + sent)
+                broken.shutdown(socket.SHUT_WR)
+                broken.settimeout(10)
+                assert b" 204 " not in broken.recv(1000)
+        running.send("POST", "accounts", json={"name": "Whole"})
+        audit = running.get("/sandbox/audit", after=0)
+    assert [json.loads(entry["attributes"])["name"] for entry in audit] == ["Whole"]

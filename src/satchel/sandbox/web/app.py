@@ -128,11 +128,13 @@ def _request(scope: Scope, headers: Fields, body: bytes, area: str) -> Request:
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """The request's body; None where it is too large."""
+    """The request's body; None where it is too large. Errors: ConnectionResetError where it is not all there."""
     chunks: list[bytes] = []
     size = 0
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":  # whoever sent it may have been killed in its middle
+            raise ConnectionResetError("the request broke off")
         chunk = message.get("body", b"")
         size += len(chunk)
         if size <= MAX_BODY_BYTES:
