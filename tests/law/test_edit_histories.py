@@ -28,10 +28,10 @@ from satchel.model.edits import Edit
 from satchel.model.writes import Execution, Played
 from satchel.staging.head import read_scopes
 from satchel.staging.written import unsettled, writes_now
-from tests.law.test_playback import NOW, UNIT, USER, VOID, Memory
 from tests.support.edit_phone import Phone
 from tests.support.edit_reference import ATTRIBUTES, STAMP, Course, Ledger, Opinion, Reader, Row, Rules, Wish, shown
 from tests.support.field_organization import StagedOrganization, compiled, item, profile
+from tests.support.playback_world import NOW, UNIT, USER, VOID, Memory
 
 HISTORIES = int(os.environ.get("SATCHEL_TEST_HISTORIES", "40"))
 FIRST_SEED = int(os.environ.get("SATCHEL_TEST_FIRST_SEED", "0"))
