@@ -325,7 +325,8 @@ class History:
             self.fates[before[each].id].is_undone = True
         for each in phone.pending():  # what stood on it may go to the server once more
             if (each.id, each.version) not in self.sets and not each.is_withdrawal:
-                self.sets[each.id, each.version] = self.sets[each.id, each.version - 1]
+                newest = max(version for set_id, version in self.sets if set_id == each.id)
+                self.sets[each.id, each.version] = self.sets[each.id, newest]
         self.say(f"{phone.name} lets go of {gone} ({before[number].state})")
 
     def decide(self, phone: Phone) -> None:

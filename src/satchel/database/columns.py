@@ -13,7 +13,6 @@ from psycopg import sql
 from satchel.model.metadata import Attribute, AttributeType, Entity
 
 _IDENTIFIER_BYTES = 63
-_MICROSECONDS = 6
 _ARGUMENTS_PER_CALL = 90  # PostgreSQL takes at most 100
 
 _POSTGRES_TYPE = {
@@ -64,15 +63,17 @@ def column(attribute: str, *, of: str | None = None) -> sql.Identifier:
 
 def postgres_type(attribute: Attribute) -> sql.SQL:
     """The column's type. Times finer than a microsecond stay text, which keeps them exact."""
-    is_fine = (attribute.precision or 0) > _MICROSECONDS
-    if attribute.type in {AttributeType.DATETIME, AttributeType.TIME} and is_fine:
-        return sql.SQL("text")
-    return _POSTGRES_TYPE[attribute.type]
+    return sql.SQL("text") if attribute.is_fine else _POSTGRES_TYPE[attribute.type]
 
 
 def key_columns(entity: Entity, *, of: str | None = None) -> list[sql.Identifier]:
     """The columns of the entity's key, in order."""
     return [column(name, of=of) for name in entity.key]
+
+
+def key_parts(entity: Entity, *, of: str) -> list[sql.Composable]:
+    """Expressions that yield the parts of a row's key as `model.keys.key_text` has them."""
+    return [_key_text(entity.attribute_by_name[name], of) for name in entity.key]
 
 
 def row_json(entity: Entity, attributes: Sequence[str], *, of: str) -> sql.Composed:
@@ -110,6 +111,12 @@ def ordered_key(entity: Entity, *, of: str) -> list[sql.Composed]:
     """Expressions that yield the parts of a row's key as text, ordered by code points whatever the database's order."""
     parts = wire_values(entity, entity.key, of=of)
     return [sql.SQL('({}::text collate "C")').format(part) for part in parts]
+
+
+def _key_text(attribute: Attribute, alias: str) -> sql.Composable:
+    if attribute.type in {AttributeType.DECIMAL, AttributeType.MONEY}:
+        return sql.SQL("trim_scale({})::text").format(column(attribute.name, of=alias))
+    return sql.SQL("{}::text").format(_wire_value(attribute, alias))
 
 
 def _plain_value(attribute: Attribute, alias: str) -> sql.Composable:

@@ -12,6 +12,7 @@ from satchel.buckets.families import family_ids
 from satchel.database.pool import Connection
 from satchel.errors import PullOvertaken
 from satchel.model.changes import Page
+from satchel.model.keys import row_key
 from satchel.model.metadata import Entity
 from satchel.source.envelope import keys_of
 from satchel.staging.head import Head, read_head, read_scopes
@@ -28,7 +29,7 @@ async def apply_page(
     through since are left out and asked for once more. Errors: PullOvertaken.
     """
     await lock_entities(connection, [entity.name])
-    newer = await written_since(connection, entity.name, writes or 0)
+    newer = {row_key(entity, key) for key in await written_since(connection, entity.name, writes or 0)}
     if newer:
         page = await _without(connection, entity, page, newer)
     return await apply_pages(connection, [(entity, page)])

@@ -74,6 +74,9 @@ class Reference(msgspec.Struct, frozen=True):
     """The navigation property, in the metadata's spelling."""
 
 
+_MICROSECONDS = 6
+
+
 class Attribute(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One property of an entity. `targets` makes it a lookup."""
 
@@ -102,6 +105,11 @@ class Attribute(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     is_updatable: bool = True
     options: tuple[Option, ...] = ()
     label: str = ""
+
+    @property
+    def is_fine(self) -> bool:
+        """A time finer than a microsecond; it is kept as text."""
+        return self.type in {AttributeType.DATETIME, AttributeType.TIME} and (self.precision or 0) > _MICROSECONDS
 
 
 class Entity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):

@@ -10,6 +10,7 @@ import structlog
 from satchel.errors import SourceMisconfigured, SourceUnreachable
 from satchel.model.changes import Page, Strategy, Watermark
 from satchel.model.ids import Key
+from satchel.model.keys import row_key
 from satchel.model.metadata import Entity
 from satchel.source.client import Client
 from satchel.source.connection import Connection
@@ -70,11 +71,11 @@ class Changes:
                 envelope = await follow(self._client, entity, envelope.next_link, prefer)
                 found += msgspec.json.decode(envelope.rows, type=list[msgspec.Raw])
         rows = b"[" + b",".join(found) + b"]"
-        is_complete = len(found) >= len(keys)
+        there = set(keys_of(rows, entity)) if len(found) < len(keys) else None
         return Page(
             rows=rows,
             row_count=len(found),
-            removed=() if is_complete else tuple(sorted(set(keys) - set(keys_of(rows, entity)))),
+            removed=() if there is None else tuple(sorted(k for k in set(keys) if row_key(entity, k) not in there)),
             watermark=Watermark(strategy=Strategy.FULL_COMPARE),
             is_last=True,
         )

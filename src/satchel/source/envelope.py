@@ -17,6 +17,7 @@ import msgspec
 
 from satchel.errors import RequestRefused
 from satchel.model.ids import Key
+from satchel.model.keys import key_text
 from satchel.model.metadata import Attribute, AttributeType, Entity
 from satchel.source.urls import key_attributes
 
@@ -177,7 +178,7 @@ def _text_picker(wire_names: tuple[str, ...]) -> Any:
 def _text(attribute: Attribute, raw: bytes) -> str:
     if raw == b"null":
         raise RequestRefused(f"A row of the source has no {attribute.name}.")
-    return _lowered(attribute, _bare(raw))
+    return key_text(attribute, _bare(raw))
 
 
 def _bare(raw: bytes) -> str:
@@ -187,8 +188,4 @@ def _bare(raw: bytes) -> str:
 def _plain(attribute: Attribute, value: str) -> str:
     if value[:1] == "'" and value[-1:] == "'":
         value = value[1:-1].replace("''", "'")
-    return _lowered(attribute, value)
-
-
-def _lowered(attribute: Attribute, value: str) -> str:
-    return value.lower() if attribute.type is AttributeType.GUID else value
+    return key_text(attribute, value)

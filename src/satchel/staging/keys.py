@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from psycopg import sql
 
-from satchel.database.columns import key_columns, table
+from satchel.database.columns import key_parts, table
 from satchel.database.pool import Connection
 from satchel.model.ids import Key
 from satchel.model.metadata import Entity
@@ -33,11 +33,11 @@ async def compare_keys(connection: Connection, entity: Entity) -> tuple[list[Key
     """Keys that the source has and staging lacks, and the reverse. Cost: two hash joins."""
     await connection.execute("analyze source_key")
     names = {
-        "own": sql.SQL(", ").join(sql.SQL("{}::text").format(name) for name in key_columns(entity, of="t")),
+        "own": sql.SQL(", ").join(key_parts(entity, of="t")),
         "theirs": sql.SQL(", ").join(sql.SQL("s.{}").format(name) for name in _parts(entity)),
         "same": sql.SQL(" and ").join(
-            sql.SQL("{}::text = s.{}").format(own, part)
-            for own, part in zip(key_columns(entity, of="t"), _parts(entity), strict=True)
+            sql.SQL("{} = s.{}").format(own, part)
+            for own, part in zip(key_parts(entity, of="t"), _parts(entity), strict=True)
         ),
         "table": table(entity.name),
     }

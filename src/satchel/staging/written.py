@@ -13,7 +13,7 @@ from datetime import datetime
 import msgspec
 from psycopg import sql
 
-from satchel.database.columns import key_columns, postgres_type, table, version
+from satchel.database.columns import key_columns, key_parts, postgres_type, table, version
 from satchel.database.pool import Connection
 from satchel.model.ids import Key
 from satchel.model.metadata import Entity
@@ -139,9 +139,7 @@ async def read_versions(
     """
     if not keys:
         return {}
-    own = sql.SQL("array[{}]").format(
-        sql.SQL(", ").join(sql.SQL("{}::text").format(name) for name in key_columns(entity, of="t"))
-    )
+    own = sql.SQL("array[{}]").format(sql.SQL(", ").join(key_parts(entity, of="t")))
     typed = sql.SQL(" or ").join([_is_key(entity)] * len(keys))
     statement = sql.SQL("select {own}, {version} from {table} t where t._live and ({typed}) order by 1{lock}")
     cursor = await connection.execute(
