@@ -16,6 +16,7 @@ DEBIAN_PACKAGES = {
     "nft": "nftables",
     "haproxy": "haproxy",
     "ip": "iproute2",
+    "chromium": "chromium",
 }
 """Debian package by the program it brings."""
 

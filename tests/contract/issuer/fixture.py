@@ -53,14 +53,6 @@ class RunningIssuer:
         with self._browser() as browser:
             return self._through(browser, browser.get(url), account)
 
-    def enter_code(self, url: str, user_code: str, account: str) -> httpx.Response:
-        """Be the browser on another machine: enter the code a device shows, then sign in."""
-        with self._browser() as browser:
-            page = browser.get(url)
-            page = self._submit(browser, page, user_code=user_code)
-            page = self._submit(browser, page, confirm="yes")
-            return self._through(browser, page, account)
-
     def _through(self, browser: httpx.Client, page: httpx.Response, account: str) -> httpx.Response:
         for _ in range(6):
             if _ACTION.search(page.text) is None or not str(page.url).startswith(self.url):

@@ -19,6 +19,7 @@ from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from satchel.device.sign_in.issuer import Grant, IssuerClient, OAuthProblem
+from satchel.device.sign_in.refusals import reason, refusal
 from satchel.errors import SignInRefused
 
 WAIT_SECONDS = 300.0
@@ -50,13 +51,13 @@ def by_browser(client: IssuerClient, show: Callable[[str], object], wait_seconds
     if answer.get("iss", client.discovery.issuer) != client.discovery.issuer:
         raise SignInRefused("The answer came from another issuer.")
     if "code" not in answer:
-        raise SignInRefused(f"The issuer refused the sign-in ({answer.get('error', 'no reason')[:50]}).")
+        raise refusal(answer.get("error", ""), answer.get("error_description", ""))
     form = {"grant_type": "authorization_code", "code": answer["code"]}
     form |= {"redirect_uri": redirect_uri, "code_verifier": verifier}
     try:
         return client.grant(form, nonce)
     except OAuthProblem as problem:
-        raise SignInRefused(f"The issuer refused the sign-in ({problem.code}).") from problem
+        raise refusal(problem.code, problem.description) from problem
 
 
 @contextmanager
@@ -110,8 +111,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self._say(400, "This is not a sign-in", "Nothing was changed.")
         self.found.put(values)
         if "code" in values:
-            return self._say(200, "You are signed in", "You can close this page and go back to the terminal.")
-        return self._say(200, "You are not signed in", "The terminal says why.")
+            # What the server says of this user is not known yet: the page promises nothing.
+            text = "Satchel goes on where you started it, and says there how it ends. You can close this page."
+            return self._say(200, "You signed in", text)
+        why = reason(values.get("error", ""))
+        return self._say(200, "You are not signed in", f"{why} Close this page and start again where you began.")
 
     def log_message(self, *_: object) -> None:
         """Nothing: the request line has the code in it."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from satchel.device.sign_in.issuer import Grant, IssuerClient, OAuthProblem
+from satchel.device.sign_in.refusals import refusal
 from satchel.errors import IssuerUnreachable, SignInRefused
 from satchel.model.openid import is_safe_address
 
@@ -45,7 +46,7 @@ def by_code(
     try:
         answer: _Answer = client.post(url, {"scope": client.options.scopes}, _Answer)
     except OAuthProblem as problem:
-        raise SignInRefused(f"The issuer gives no code ({problem.code}).") from problem
+        raise refusal(problem.code, problem.description) from problem
     lifetime = min(answer.expires_in, LONGEST_SECONDS)
     show(CodePrompt(answer.verification_uri, answer.user_code, lifetime))
     return _ask_until_answered(client, answer, time.monotonic() + lifetime, pause)
@@ -64,7 +65,7 @@ def _ask_until_answered(
             if problem.code == "slow_down":
                 interval += SLOWER_SECONDS
             elif problem.code != "authorization_pending":
-                raise SignInRefused(f"The issuer refused the sign-in ({problem.code}).") from problem
+                raise refusal(problem.code, problem.description) from problem
         except IssuerUnreachable:
             interval = min(60.0, interval * 2)
     raise SignInRefused("Nobody entered the code in time.", hint="Run the command again.")

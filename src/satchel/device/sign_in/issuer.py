@@ -44,11 +44,12 @@ class Grant(msgspec.Struct, frozen=True):
 
 
 class OAuthProblem(Exception):
-    """The issuer's own error code. Source: RFC 6749, section 5.2; RFC 8628, section 3.5."""
+    """The issuer's own error code and words. Source: RFC 6749, section 5.2; RFC 8628, section 3.5."""
 
-    def __init__(self, code: str) -> None:
-        """Keep the code."""
+    def __init__(self, code: str, description: str = "") -> None:
+        """Keep both."""
         self.code = code
+        self.description = description
         super().__init__(code)
 
 
@@ -145,7 +146,8 @@ class IssuerClient:
             raise IssuerUnreachable(f"{self.options.issuer} does not answer: {type(error).__name__}.") from error
         try:
             if method == "POST" and answer.status_code in {400, 401, 403}:
-                raise OAuthProblem(msgspec.json.decode(body, type=_Refusal).error[:50])
+                told = msgspec.json.decode(body, type=_Refusal)
+                raise OAuthProblem(told.error[:50], told.error_description[:1000])
             if answer.status_code == httpx.codes.OK:
                 return msgspec.json.decode(body, type=kind)
         except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -155,6 +157,7 @@ class IssuerClient:
 
 class _Refusal(msgspec.Struct):
     error: str
+    error_description: str = ""
 
 
 def _bounded(answer: httpx.Response) -> bytes:

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -25,65 +24,11 @@ from satchel.device.sign_in.kept import read_kept, write_kept
 from satchel.errors import DeviceWiped, IssuerUnreachable, SignInNeeded, SignInRefused, TokenInvalid
 from satchel.identity.sign_in import PROVISION, READ
 from satchel.protocol.messages import SignInOptions
-from tests.contract.issuer.fixture import TENANT, RunningIssuer, running_issuer
-from tests.support.processes import Sandbox, Satchel, free_port, sandbox, satchel, wait_for
+from tests.contract.issuer.fixture import TENANT, RunningIssuer
+from tests.support.processes import Sandbox, Satchel, free_port, wait_for
 
 pytestmark = pytest.mark.node
 KEY = DeviceKey.from_passphrase("phone")
-TOKEN_HOURS = 0.002
-"""7.2 seconds: long enough for a sync, short enough to see it end."""
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with sandbox(tmp_path_factory.mktemp("source"), 1000) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def issuer(tmp_path_factory: pytest.TempPathFactory, source: Sandbox) -> Iterator[RunningIssuer]:
-    people = [each["azureactivedirectoryobjectid"] for each in source.users[:2]]
-    accounts: dict[str, Any] = {
-        name: {"oid": oid.upper(), "tid": TENANT, "name": name}
-        for name, oid in zip(("ann", "bob"), people, strict=True)
-    }
-    accounts["eve"] = {"oid": "00000000-0000-0000-0000-00000000000e", "tid": TENANT}
-    accounts["admin"] = {"oid": people[0], "tid": TENANT, "roles": ["Satchel.Administrator"]}
-    services = {"erp": {"secret": "erp-secret", "scope": f"{READ} {PROVISION}"}}
-    folder = tmp_path_factory.mktemp("issuer")
-    with running_issuer(folder, accounts=accounts, services=services) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory, source: Sandbox, issuer: RunningIssuer) -> Iterator[Satchel]:
-    folder = tmp_path_factory.mktemp("satchel") / "data"
-    folder.mkdir()
-    (folder / "satchel.toml").write_text(documented(issuer.url))
-    with satchel(folder, SATCHEL_SIGN_IN__DEVICE_TOKEN_HOURS=str(TOKEN_HOURS)) as started:
-        started.add(source)
-        yield started
-
-
-def documented(url: str) -> str:
-    """The settings of the page on signing in, with the ids of this issuer."""
-    page = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "sign-in-with-entra-id.md").read_text()
-    [text] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
-    for word, value in (
-        ("https://login.microsoftonline.com/TENANT/v2.0", url),
-        ("TENANT", TENANT),
-        ("DEVICE-APPLICATION", "satchel-device"),
-        ("api://SATCHEL-APPLICATION/access", "access"),
-        ("SATCHEL-APPLICATION", "api://satchel"),
-    ):
-        assert word in text
-        text = text.replace(word, value)
-    return str(text)
-
-
-@pytest.fixture(scope="module")
-def link(running: Satchel) -> str:
-    return str(running.json("org", "invite", "contoso", "--sign-in")["link"])
 
 
 def person(issuer: RunningIssuer, account: str) -> Callable[[IssuerClient], Grant]:
@@ -314,22 +259,6 @@ def command_line(running: Satchel, folder: Path, *more: str, **environment: str)
     )
 
 
-def test_a_machine_without_a_browser_signs_in_by_a_code(
-    running: Satchel, source: Sandbox, issuer: RunningIssuer, tmp_path: Path
-) -> None:
-    ca_file = str(running.folder / "tls" / "ca.pem")
-    server = f"localhost:{running.sync_port}"
-    process = command_line(running, tmp_path, server, "--org", "contoso", "--ca-file", ca_file, "--device-code")
-    assert process.stderr is not None
-    line = process.stderr.readline()
-    told = re.search(r"Open (\S+) .* enter (\S+)", line)
-    assert told, line
-    issuer.enter_code(told[1], told[2], "bob")
-    printed, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
-    assert json.loads(printed)["user"] == source.users[1]["name"]
-
-
 def test_the_command_opens_the_users_browser(
     running: Satchel, source: Sandbox, issuer: RunningIssuer, link: str, tmp_path: Path
 ) -> None:
@@ -397,7 +326,7 @@ def test_forged_and_foreign_tokens_get_nothing_at_the_sync_endpoint(running: Sat
         assert answer.status_code == 200
 
 
-def test_no_token_stands_in_the_log(running: Satchel) -> None:
+def test_no_token_stands_in_the_log(running: Satchel, phone: Phone) -> None:
     text = running.process.log.read_text() if running.process else ""
     assert "device signed in" in text
     assert not re.search(r"eyJ[\w-]{8,}\.|satd_[\w-]{8}|refresh_token", text)
