@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
+import msgspec
 
 from satchel.administration import backup
 from satchel.assembly import Rooms, prepare
 from satchel.cli.options import load_settings, settings_options
 from satchel.cli.output import console
 from satchel.cli.rooms import run_with_rooms
+from satchel.database.embedded import EmbeddedPostgres, running_url
+from satchel.settings.schema import Settings
 from satchel.telemetry import log
 
 EPILOG = """\b
@@ -57,10 +62,10 @@ def restore(place: str, config: Path | None, data_folder: Path | None) -> None:
 
     All of it is read and compared first. A restore that was interrupted is started again and goes on.
     """
-    settings = load_settings(config, data_folder)
-    log.configure("warning", settings.log.format, "cli")
+    given = load_settings(config, data_folder)
+    log.configure("warning", given.log.format, "cli")
 
-    async def act() -> backup.Manifest:
+    async def act(settings: Settings) -> backup.Manifest:
         archive = backup.open_archive(place, settings)
         await backup.verify_backup(archive, lambda _path: None)
         manifest = await backup.restore_backup(settings, archive, _tell)
@@ -68,7 +73,20 @@ def restore(place: str, config: Path | None, data_folder: Path | None) -> None:
         await backup.submit_again(settings)
         return manifest
 
-    _print("Restored", asyncio.run(act()))
+    with _with_server(given) as settings:
+        _print("Restored", asyncio.run(act(settings)))
+
+
+@contextmanager
+def _with_server(settings: Settings) -> Iterator[Settings]:
+    """The settings, with a server to restore onto: where none is configured and `satchel up` does not run, the embedded
+    one, for as long as this takes."""
+    if settings.database.url or running_url(settings):
+        yield settings
+        return
+    with EmbeddedPostgres(settings.postgres_folder, _tell) as server:
+        database = msgspec.structs.replace(settings.database, url=server.url)
+        yield msgspec.structs.replace(settings, database=database)
 
 
 def _tell(what: str) -> None:
