@@ -7,8 +7,9 @@ import json
 import os
 import random
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from satchel.model.changes import Page
 from satchel.model.edits import Edit
 from satchel.model.writes import Execution, Played
 from satchel.staging.head import read_scopes
+from satchel.staging.watermark import advance, read_watermark
 from satchel.staging.written import unsettled, writes_now
 from tests.support.edit_phone import Phone
 from tests.support.edit_reference import ATTRIBUTES, STAMP, Course, Ledger, Opinion, Reader, Row, Rules, Wish, shown
@@ -253,6 +255,8 @@ class History:
         async with self.database.transaction() as connection:
             entity = (await read_scopes(connection)).maintained.entity_by_name["contact"]
             await apply_page(connection, entity, page, writes=writes)
+            version = (await read_watermark(connection, "contact")).version
+            await advance(connection, "contact", page.watermark, version=version, is_last=True)
         self.page, self.position = None, position
         self.say("the page is applied")
         await self.staged_places()
@@ -601,11 +605,21 @@ class Check:
             for wish in made.wishes
             if wish.action == "create" and i in own & history.source.ever_lost
         }
-        self.reader = Reader(self.made.phone.user, own - {set_id}, undone, unset)
+        blurred = {key: unset.get(key, frozenset()) | self._at_once(key, own) for key in self._keys()}
+        self.reader = Reader(self.made.phone.user, own - {set_id}, undone, blurred)
         self.writes = {
             wish.key: history.ledger.written_by(set_id, wish.key, history.last_verdict.get(set_id, 0))
             for wish in self.made.wishes
         }
+
+    def _keys(self) -> set[str]:
+        return {wish.key for wish in self.made.wishes}
+
+    def _at_once(self, key: str, own: Collection[str]) -> frozenset[str]:
+        """What others changed right after an edit that the source did not answer with the row: it was read later."""
+        past = [] if self.history.source.tells else self.history.ledger.past.get(key, [])
+        pairs = [(one.row, then.row) for one, then in pairwise(past) if one.author in own and then.author is None]
+        return frozenset(n for one, then in pairs if one and then for n in ATTRIBUTES if one[n] != then[n])
 
     def check(self) -> None:
         verdict = self.outcome["verdict"]
@@ -615,7 +629,9 @@ class Check:
             assert self.is_lost, "no answer was lost"
             self.history.fates[self.set_id].is_uncertain = True
             return None
-        assert not any(self.writes.values()), f"{verdict}, and it was executed"
+        if any(self.writes.values()):
+            assert self._came_back(), f"{verdict}, and it was executed"
+            self.history.fates[self.set_id].is_uncertain = True
         if verdict == "rejected":
             return self._rejected()
         course = Course(verdict)
@@ -636,7 +652,7 @@ class Check:
             if not places:
                 self._agree(wish, verdict)
                 continue
-            assert len(places) == 1 or self._came_back(wish, places), f"executed {len(places)} times"
+            assert len(places) == 1 or self._came_back(), f"executed {len(places)} times"
             said = {each.course for each in self._opinions_at(wish, places[-1] - 1)}
             assert said & {Course.WRITE, Course.MERGE}, f"written, and it should be {said}"
             is_merged.add(Course.MERGE in said if len(said & {Course.WRITE, Course.MERGE}) == 1 else None)
@@ -650,8 +666,8 @@ class Check:
         assert places, f"{verdict} without a write: {self._all_opinions()}"
         self.history.ledger.past[wish.key][places[0]].agreed[self.set_id] = wish.values
 
-    def _came_back(self, wish: Wish, places: list[int]) -> bool:
-        """A row that was made, whose answer was lost, and that others deleted, may be made once more."""
+    def _came_back(self) -> bool:
+        """A row that was made, whose answer was lost, and that others deleted, counts as never made: nothing tells."""
         past = self.history.ledger.past
         made = [each.key for each in self.made.wishes if each.action == "create"]
         return self.is_lost and any(state.row is None and not state.author for key in made for state in past[key])

@@ -10,11 +10,12 @@ import pytest
 
 from satchel.database.pool import Database
 from satchel.jobs.apply import apply_page
-from satchel.jobs.ask_again import refresh_rows
+from satchel.jobs.ask_again import ask_again, refresh_rows
 from satchel.model.changes import Page
 from satchel.staging.head import read_scopes
+from satchel.staging.watermark import advance, read_watermark
 from satchel.staging.written import note_unsettled, unsettled, writes_now
-from tests.support.playback_world import VOID, World, gid, upd
+from tests.support.playback_world import VOID, World, created, gid, upd
 
 
 @pytest.fixture
@@ -30,6 +31,55 @@ async def _apply(world: World, page: Page, writes: int) -> None:
     async with world.db.transaction() as c:
         entity = (await read_scopes(c)).maintained.entity_by_name["contact"]
         await apply_page(c, entity, page, writes=writes)
+
+
+async def _deletion(world: World, *keys: str) -> None:
+    """Others delete rows, and the page that tells it is staged, as a pull does it."""
+    async with world.db.connection() as c:
+        writes = await writes_now(c)
+    for key in keys:
+        del world.source.data["contact", (key,)]
+    page = Page(rows=b"[]", row_count=0, removed=tuple((key,) for key in keys), watermark=VOID, is_last=True)
+    async with world.db.transaction() as c:
+        entity = (await read_scopes(c)).maintained.entity_by_name["contact"]
+        await apply_page(c, entity, page, writes=writes)
+        version = (await read_watermark(c, "contact")).version
+        await advance(c, "contact", page.watermark, version=version, is_last=True)
+
+
+async def test_a_new_row_that_others_deleted_before_it_was_staged_stays_away(world: World) -> None:
+    """The page finds nothing to remove, and is never sent again: the source's answer to the edit is older than it."""
+    await world.make()
+    edit = created()
+    row = {"id": edit["key"][0]}
+
+    async def meanwhile() -> None:
+        await _deletion(world, row["id"])
+
+    world.source.after_play = meanwhile
+    s = await world.send(edit)
+    await world.play()
+    assert (await world.state(s))[1] == "accepted"
+    assert not await world.staged(row)
+
+
+async def test_a_row_that_was_deleted_while_it_was_asked_for_stays_away(world: World) -> None:
+    await world.make()
+    row = world.contact()
+    async with world.db.transaction() as c:
+        entity = (await read_scopes(c)).maintained.entity_by_name["contact"]
+        await note_unsettled(c, "contact", [(row["id"],)])
+
+    async def meanwhile() -> None:
+        await _deletion(world, row["id"])
+
+    world.source.in_rows = meanwhile
+    await refresh_rows(world.work, entity, [(row["id"],)])
+    assert not await world.staged(row)
+    await ask_again(world.work)
+    assert not await world.staged(row)
+    async with world.db.connection() as c:
+        assert not await unsettled(c)
 
 
 async def test_older_page_after_a_lost_answer(world: World) -> None:
@@ -104,8 +154,6 @@ async def test_what_was_written_is_known_where_a_page_came_between(world: World)
 
 
 async def test_a_note_put_while_the_row_was_asked_for_is_kept(world: World) -> None:
-    from satchel.staging.head import read_scopes
-
     await world.make()
     row = world.contact()
     await world.stage(row)
@@ -152,7 +200,6 @@ async def test_without_etags_a_newer_page_is_not_overwritten(world: World) -> No
 
 async def test_one_entity_that_may_not_be_read_does_not_stop_the_others_notes(world: World) -> None:
     from satchel.errors import RequestRefused
-    from satchel.jobs.ask_again import ask_again
 
     await world.make()
     row = world.contact()

@@ -133,7 +133,8 @@ class Reader:
         return self._opinions(rules, wish, past, at) | self._opinions(rules, chained, past, at)
 
     def _opinions(self, rules: Rules, wish: Wish, past: Sequence[State], at: int) -> set[Opinion]:
-        there = sorted({state.author for state in past[: at + 1] if state.author in self.undone})
+        said = {each for state in past[: at + 1] for each in (state.author, *state.agreed)}
+        there = sorted(each for each in said if each in self.undone)
         forgotten = chain.from_iterable(combinations(there, n) for n in range(len(there) + 1))
         readers = [replace(self, own={*self.own} - {*gone}) for gone in forgotten]
         return {

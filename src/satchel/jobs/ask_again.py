@@ -12,6 +12,7 @@ from satchel.jobs.organization import OrganizationWork
 from satchel.model.ids import Key
 from satchel.model.metadata import Entity
 from satchel.staging.head import read_scopes
+from satchel.staging.watermark import positions
 from satchel.staging.written import (
     asked_now,
     lock_entities,
@@ -55,6 +56,7 @@ async def refresh_rows(work: OrganizationWork, entity: Entity, keys: Collection[
     """
     async with work.staging.connection() as connection:
         before = await read_versions(connection, entity, keys)
+        position = await positions(connection, [entity.name])
         writes = await writes_now(connection)
         asked_at = await asked_now(connection)
     page = await work.source.rows(entity, sorted(keys))
@@ -62,7 +64,9 @@ async def refresh_rows(work: OrganizationWork, entity: Entity, keys: Collection[
         await lock_entities(connection, [entity.name])
         await settle_rows(connection, entity.name, keys, asked_at)
         now = await read_versions(connection, entity, keys, is_locked=True)
-        moved = [key for key in keys if before.get(key) != now.get(key)]
+        has_moved = await positions(connection, [entity.name]) != position
+        # Of a row that was not there a page may have told meanwhile that it is gone again, which leaves no trace.
+        moved = [k for k in keys if before.get(k) != now.get(k) or (has_moved and k not in now)]
         if moved:
             await note_unsettled(connection, entity.name, moved)
             head = None

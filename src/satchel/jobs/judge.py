@@ -26,6 +26,7 @@ from satchel.staging.head import read_head, read_scopes
 from satchel.staging.image import Image, is_member, read_image
 from satchel.staging.rights import has_right, may
 from satchel.staging.users import Users
+from satchel.staging.watermark import positions
 
 
 class JudgedEdit(msgspec.Struct, frozen=True):
@@ -39,6 +40,8 @@ class JudgedEdit(msgspec.Struct, frozen=True):
     theirs: Image | None
     known: Known | None
     decision: Decision
+    position: int | None = None
+    """Of its entity, by `staging.watermark.positions`."""
 
     @property
     def write(self) -> Write:
@@ -150,7 +153,8 @@ class Judge:
         row = theirs.values if theirs is not None and theirs.is_live else None
         before = _known(edit, known)
         decision = decide(client, edit, row, before, stamps=entity.stamps)
-        return JudgedEdit(edit, entity, client, theirs, before, decision)
+        position = (await positions(self._connection, [edit.entity])).get(edit.entity) if row is None else None
+        return JudgedEdit(edit, entity, client, theirs, before, decision, position)
 
     async def _user(self, user_id: str, scope: Scope) -> tuple[User | None, ClientModel, list[int]]:
         if user_id not in self._of_user:

@@ -22,6 +22,7 @@ from satchel.model.ids import Key
 from satchel.model.metadata import Entity
 from satchel.staging.head import read_head
 from satchel.staging.image import read_image
+from satchel.staging.watermark import positions
 from satchel.staging.written import lock_entities, note_unsettled, note_written, read_versions
 
 log = structlog.get_logger()
@@ -143,9 +144,11 @@ async def _as_judged(connection: Connection, edits: Sequence[JudgedEdit]) -> lis
         if any(each.entity != entity for each in group):
             raise PullOvertaken(entity=name)
         versions = await read_versions(connection, entity, [each.edit.key for each in group], is_locked=True)
+        position = (await positions(connection, [name])).get(name)
         for each in group:
-            theirs = each.theirs
-            if versions.get(each.edit.key) == (theirs.version if theirs is not None and theirs.is_live else None):
+            version = each.theirs.version if each.theirs is not None and each.theirs.is_live else None
+            # Of a row that was not there a page may have told meanwhile that it is gone again, which leaves no trace.
+            if versions.get(each.edit.key) == version and (version is not None or each.position == position):
                 found.append(each)
     return found
 

@@ -38,6 +38,14 @@ async def read_watermark(connection: Connection, entity: str) -> StoredWatermark
     return _stored(row)
 
 
+async def positions(connection: Connection, entities: Iterable[str]) -> dict[str, int]:
+    """A number for each of these entities that moves with every page."""
+    cursor = await connection.execute(
+        "select entity, version from satchel.watermark where entity = any(%s)", [list(entities)]
+    )
+    return dict(await cursor.fetchall())
+
+
 async def read_all(connection: Connection) -> dict[str, StoredWatermark]:
     """All watermarks by entity."""
     cursor = await connection.execute(

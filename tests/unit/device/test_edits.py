@@ -369,3 +369,18 @@ def test_what_is_sent_at_once_is_bounded(store: Store) -> None:
 
     assert upload(store, post) == 4
     assert requests == [4]
+
+
+def test_what_stood_on_a_quarantined_set_stands_on_what_that_one_stood_on(store: Store) -> None:
+    apply(store, l.begin(), l.model(MODEL), l.put(l.contact(A)), l.end("c1"))
+    first, second = update(store, A, fullname="1"), update(store, A, creditlimit="5")
+    third = update(store, A, fullname="3")
+    first_set = outbox.find(store.connection, first)
+    assert first_set is not None
+    contact = MODEL.entities[0]
+    kept = tuple(a for a in contact.attributes if a.name != "creditlimit")
+    apply(store, l.begin(), l.model(ClientModel((msgspec.structs.replace(contact, attributes=kept),))), l.end("c2"))
+    states = {p.number: p.state for p in outbox.all_sets(store.connection)}
+    assert states[second] is SetState.QUARANTINED
+    assert stands_on(store, third) == (first_set.id, 1)
+    assert names(store)[A] == "3"

@@ -109,6 +109,24 @@ def rewrite(connection: apsw.Connection, pending: PendingSet, edits: Sequence[Ed
     _add_edits(connection, pending.number, edits)
 
 
+def hand_on(connection: apsw.Connection, gone: PendingSet) -> None:
+    """A set goes no further. Where the server may never have heard of it, later sets stand on what it stood on; those
+    of them that the server may have go there once more."""
+    if gone.told and (gone.state is not SetState.WAITING or gone.version > 1):
+        return
+    stood_on = {row_key(edit.entity, edit.key): edit.after for edit in gone.edits}
+    later = {each.number: each for row in stood_on for each in of_row(connection, row)}
+    for each in later.values():
+        if each.state.is_in_effect and any(edit.after == gone.id for edit in each.edits):
+            edits = [
+                msgspec.structs.replace(edit, after=stood_on.get(row_key(edit.entity, edit.key)))
+                if edit.after == gone.id
+                else edit
+                for edit in each.edits
+            ]
+            (rewrite if each.told == 0 else replace)(connection, each, edits)
+
+
 def remove(connection: apsw.Connection, number: int) -> None:
     """Drop a set."""
     connection.execute("delete from _satchel_edit where set_number = ?", (number,))

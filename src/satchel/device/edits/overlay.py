@@ -188,6 +188,7 @@ class Overlay:
         return None
 
     def _quarantine(self, pending: PendingSet, note: str) -> None:
+        outbox.hand_on(self._connection, pending)
         outbox.move(self._connection, pending.number, SetState.QUARANTINED, note=note)
         self.touch(pending.edits)
 

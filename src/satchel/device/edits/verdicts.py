@@ -114,28 +114,11 @@ def discard(connection: apsw.Connection, overlay: Overlay, number: int, *, with_
 
 def _withdraw(connection: apsw.Connection, pending: PendingSet) -> None:
     is_settled = pending.outcome is not None and pending.outcome.verdict.is_final
-    may_be_unheard = pending.told == 0 or (pending.state is SetState.WAITING and pending.version == 1)
-    if may_be_unheard:
-        _hand_on(connection, pending)
+    outbox.hand_on(connection, pending)
     if pending.told == 0 or is_settled:
         outbox.remove(connection, pending.number)  # the server never heard of it, or is done with it
     else:
         outbox.replace(connection, pending, ())
-
-
-def _hand_on(connection: apsw.Connection, gone: PendingSet) -> None:
-    """Later sets stand on what this one stood on; those that the server may have go there once more."""
-    stood_on = {row_key(edit.entity, edit.key): edit.after for edit in gone.edits}
-    later = {each.number: each for row in stood_on for each in outbox.of_row(connection, row)}
-    for each in later.values():
-        if each.state.is_in_effect and any(edit.after == gone.id for edit in each.edits):
-            edits = [
-                msgspec.structs.replace(edit, after=stood_on.get(row_key(edit.entity, edit.key)))
-                if edit.after == gone.id
-                else edit
-                for edit in each.edits
-            ]
-            (outbox.rewrite if each.told == 0 else outbox.replace)(connection, each, edits)
 
 
 def _dependents(connection: apsw.Connection, pending: PendingSet) -> list[PendingSet]:
