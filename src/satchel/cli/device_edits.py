@@ -18,6 +18,7 @@ from satchel.device.edits.verdicts import MINE, THEIRS, conflicts_of
 from satchel.device.edits.wire import parse_text
 from satchel.errors import InputInvalid
 from satchel.model.client_model import ClientAttribute
+from satchel.model.edits import Action, Edit, EditOutcome
 
 
 @click.command()
@@ -46,18 +47,21 @@ def edit(
         raise click.UsageError(f"{action} needs the row's key.")
     values = _values(device, entity, words)
     parts = _key(device, entity, key)
-    if action == "create":
-        key = device.create(entity, values)
-    elif action == "update":
-        device.update(entity, parts, values)
-    else:
-        device.delete(entity, parts)
-    pending = device.pending()
-    number = pending[-1].number if pending else None
+    with device.edit() as changes:
+        if action == "create":
+            key = changes.create(entity, values)
+        elif action == "update":
+            changes.update(entity, parts, values)
+        elif values:
+            raise click.UsageError("delete takes a key, and no values.")
+        else:
+            changes.delete(entity, parts)
     if as_json:
-        print_json({"key": key, "pending": number})
+        print_json({"key": key, "pending": changes.number})
+    elif changes.number is None:
+        console.print(f"{shown(key)}  It is so already: nothing is to be sent.")
     else:
-        console.print(f"{shown(key)}  (pending {number})  Next: satchel device sync")
+        console.print(f"{shown(key)}  (pending {changes.number})  Next: satchel device sync")
 
 
 @click.command()
@@ -85,17 +89,9 @@ def conflicts(device: Device, as_json: bool) -> None:
         console.print("Nothing needs a decision.")
     for each in found:
         console.print(f"[bold]{each.number}[/bold]  {each.state}  {shown(each.note or '')}")
-        for change, outcome in conflicts_of(each):
-            console.print(f"  {change.action} {change.entity} {shown(','.join(change.key))}")
-            if outcome.message:
-                console.print(f"  {shown(outcome.message)}  {shown(outcome.code)}")
-            base, theirs = change.base or {}, outcome.theirs or {}
-            print_rows(
-                [
-                    {"attribute": n, "before": _text(base.get(n)), "mine": _text(v), "theirs": _text(theirs.get(n))}
-                    for n, v in change.values.items()
-                ]
-            )
+        outcomes = {outcome.id: outcome for _, outcome in conflicts_of(each)}
+        for change in each.edits:
+            _print_change(change, outcomes.get(change.id))
     if found:
         console.print("Next: satchel device resolve NUMBER NAME=mine, or retry NUMBER, or discard NUMBER")
 
@@ -163,6 +159,23 @@ def export(file: Path, force: bool, device: Device) -> None:
 
 
 COMMANDS = (edit, pending, conflicts, resolve, retry, discard, export)
+
+
+def _print_change(change: Edit, outcome: EditOutcome | None) -> None:
+    """What a set does to one row, and, where the row is why it came home, what was said."""
+    console.print(f"  {change.action} {change.entity} {shown(','.join(change.key))}")
+    if outcome is not None and outcome.message:
+        console.print(f"  {shown(outcome.message)}  {shown(outcome.code)}")
+    base, theirs = change.base or {}, (outcome.theirs if outcome else None) or {}
+    mine: dict[str, Any] = change.values
+    if change.action is Action.DELETE and outcome is not None:
+        mine = dict.fromkeys(outcome.overlap, "(deleted)")
+    rows = [
+        {"attribute": name, "before": _text(base.get(name)), "mine": _text(value), "theirs": _text(theirs.get(name))}
+        for name, value in mine.items()
+    ]
+    if rows:
+        print_rows(rows)
 
 
 def _key(device: Device, entity: str, text: str) -> str | tuple[str, ...]:

@@ -38,6 +38,7 @@ from satchel.errors import (
     DeviceExists,
     DeviceNotEnrolled,
     DeviceWiped,
+    EditInvalid,
     QueryInvalid,
     RetryLater,
     SatchelError,
@@ -283,10 +284,12 @@ class Device:
     def edit(self) -> Iterator[Changes]:
         """Change rows, all of it or nothing, here at once and at the source with the next sync.
 
-        What is changed inside is seen by other reads when the block is left. Errors: EditInvalid, LeaseEnded,
-        DeviceWiped, StoreBusy.
+        What is changed inside is seen by other reads when the block is left. Errors: EditInvalid (also inside another
+        such block), LeaseEnded, DeviceWiped, StoreBusy.
         """
         self._check_readable()
+        if not self._writer.connection.get_autocommit():
+            raise EditInvalid("Another block of edits is open.", hint="Change rows through what that block gives.")
         with self._writer.transaction() as connection:
             changes = Changes(connection, self._writer.model)
             yield changes
@@ -308,9 +311,12 @@ class Device:
             changes.delete(entity, key)
 
     def pending(self) -> list[PendingSet]:
-        """Everything in the outbox, in order: what waits, what is on its way, what needs a decision."""
+        """Everything in the outbox, in order: what waits, what is on its way, what needs a decision. Where the lease
+        has ended, nothing of rows but what was entered here."""
         self._check_standing()
-        return list(outbox.all_sets(self._reader.connection))
+        is_locked = self._erase_if_due() is not None
+        found = outbox.all_sets(self._reader.connection)
+        return [outbox.entered_only(each) if is_locked else each for each in found]
 
     def retry(self, number: int) -> None:
         """Send an edit set that was not executed once more. Errors: EditUnknown, EditInvalid."""

@@ -1,7 +1,8 @@
 """The device's database: opening it with its key, and the small state that stands beside the tables.
 
-WAL with synchronous=NORMAL: killing the process loses nothing that was committed, a power cut at worst the last
-commits - whole, with their cursor, so that the next sync brings them again.
+WAL: killing the process loses nothing that was committed. What a download commits (`begin`) is not flushed to the disk:
+a power cut takes at worst the last of it away - whole, with its cursor, so that the next sync brings it again. What
+comes from here, edits above all, nobody brings again: a `transaction` is on the disk when it is left.
 """
 
 from __future__ import annotations
@@ -68,18 +69,20 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[apsw.Connection]:
-        """A write transaction: all of it or nothing. Errors: as `readable_failures`."""
+        """A write transaction: all of it or nothing, also in a power cut. Errors: as `readable_failures`."""
         with readable_failures():
             try:
-                yield self.begin()
+                yield self.begin(is_lasting=True)
                 self.connection.execute("commit")
             except BaseException:
                 self.rollback()
                 raise
 
-    def begin(self) -> apsw.Connection:
-        """Begin a write transaction, or go on with the one that is open."""
+    def begin(self, *, is_lasting: bool = False) -> apsw.Connection:
+        """Begin a write transaction, or go on with the one that is open. `is_lasting`: its commit waits for the disk,
+        and so has everything that was committed before it."""
         if self.connection.get_autocommit():
+            self.connection.pragma("synchronous", "full" if is_lasting else "normal")
             self.connection.execute("begin immediate")
         return self.connection
 

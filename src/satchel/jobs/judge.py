@@ -125,6 +125,20 @@ class Judge:
         """What the user has."""
         return (await self._user(user_id, (await read_scopes(self._connection)).in_force))[1]
 
+    async def seen(self, journaled: JournaledSet, edit: Edit) -> dict[str, Any] | None:
+        """The edit's row as its user may see it now; None: it is gone, or is not (any more) among theirs."""
+        scopes = await read_scopes(self._connection)
+        user, model, buckets = await self._user(journaled.user_id, scopes.in_force)
+        client = model.entity_by_name.get(edit.entity)
+        entity = scopes.maintained.entity_by_name.get(edit.entity)
+        if user is None or client is None or entity is None:
+            return None
+        names = [attribute.name for attribute in client.attributes]
+        image = await read_image(self._connection, entity, names, edit.key)
+        if image is None or not image.is_live or not await is_member(self._connection, image.row_id, buckets):
+            return None
+        return dict(image.values)
+
     async def _judge(
         self,
         journaled: JournaledSet,
@@ -193,11 +207,19 @@ class Judge:
             owner = scope.owners.get(edit.entity)
             if owner and owner.owner in edit.values and edit.values[owner.owner] != theirs.values.get(owner.owner):
                 await self._require_row(edit, scope, user, theirs, Right.ASSIGN)
+        await self._check_lookups(edit, scope, user, client, theirs)
+
+    async def _check_lookups(
+        self, edit: Edit, scope: Scope, user: User, client: ClientEntity, theirs: Image | None
+    ) -> None:
+        """What the row is made to refer to. Errors: Refusal."""
         lookups = [a for a in client.attributes if a.targets and edit.values.get(a.name) is not None]
         owner_name = scope.owners[edit.entity].owner if edit.entity in scope.owners else None
         for attribute in lookups:
             if attribute.name == owner_name:
                 continue
+            if edit.action is Action.UPDATE and theirs is not None:
+                await self._require_row(edit, scope, user, theirs, Right.APPEND)
             self._require(edit, user, Right.APPEND)
             target = edit.values.get(attribute.type_attribute or "") or attribute.targets[0]
             await self._require_target(edit, scope, user, str(target), str(edit.values[attribute.name]))

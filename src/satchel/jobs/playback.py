@@ -20,7 +20,7 @@ from satchel.jobs.organization import OrganizationWork
 from satchel.jobs.settler import Settler
 from satchel.jobs.write_through import Settlement, executed
 from satchel.journal.lock import end_playing, try_playing
-from satchel.journal.sets import Attempt, JournaledSet, drop_settled, mark_sending, playable, wait
+from satchel.journal.sets import Attempt, JournaledSet, forget_settled, mark_sending, playable, wait
 from satchel.model.edits import Action, EditOutcome, Outcome, Reason, Verdict
 from satchel.model.ids import Key
 from satchel.model.metadata import Entity
@@ -41,6 +41,8 @@ _TRIES_AT_ONCE = 3
 """After so many tries without an answer, one that was not executed rests before the next."""
 _REST_SECONDS = 3.0
 _KEPT_DAYS = 90
+_REMEMBERED_DAYS = 1000
+"""Of each set, what became of it."""
 _LATELY_SECONDS = 600.0
 """A source's audit may be read with clocks that are minutes apart."""
 log = structlog.get_logger()
@@ -57,7 +59,7 @@ async def playback(work: OrganizationWork) -> int:
             await end_playing(guard)
     await ask_again(work)
     async with work.staging.transaction() as connection:
-        await drop_settled(connection, days=_KEPT_DAYS)
+        await forget_settled(connection, days=_KEPT_DAYS, remembered_days=_REMEMBERED_DAYS)
         await forget_old(connection)
         if count:
             await save_abilities(connection, await work.source.abilities())
@@ -260,17 +262,19 @@ class _Play:
 
     async def _settle_uncertain(self, judgement: Judgement) -> None:
         """It may have been executed, and others changed the row since: sent again it could undo their change."""
-        told = [
-            EditOutcome(
-                id=each.edit.id,
-                verdict=Verdict.CONFLICT,
-                code="satchel/uncertain",
-                message="The answer of the source was lost, and the row has changed since: see what counts.",
-                overlap=tuple(sorted(each.edit.values)),
-                theirs=each.theirs.values if each.theirs is not None and each.theirs.is_live else None,
-            )
-            for each in judgement.edits
-        ]
+        async with self._work.staging.snapshot() as connection:
+            judge = Judge(connection, self._users)
+            told = [
+                EditOutcome(
+                    id=each.edit.id,
+                    verdict=Verdict.CONFLICT,
+                    code="satchel/uncertain",
+                    message="The answer of the source was lost, and the row has changed since: see what counts.",
+                    overlap=tuple(sorted(each.edit.values)),
+                    theirs=await judge.seen(self._set, each.edit),
+                )
+                for each in judgement.edits
+            ]
         await self._settle(outcome_of(self._set, Verdict.CONFLICT, told))
 
     async def _is_settled_after(self, error: SatchelError) -> bool:

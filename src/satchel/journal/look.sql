@@ -2,7 +2,7 @@
 select s.number, s.id::text, s.version, s.device, s.user_id, s.made_at, s.received_at, s.state, s.verdict, s.tries,
     case when s.state in ('waiting', 'sending') then s.next_at end, s.problem, s.settled_at, s.edits, s.outcome
 from satchel.edit_set s
-where s.number > %(after)s and s.state = any(%(states)s)
+where s.number > %(after)s and s.state = any(%(states)s) and not s.is_forgotten
 and (not %(stuck)s or s.state = 'held' or s.problem is not null)
 and (%(numbers)s::bigint[] is null or s.number = any(%(numbers)s))
 and (%(device)s::text is null or s.device = %(device)s)
@@ -11,7 +11,7 @@ and (%(entity)s::text is null or s.edits::jsonb @> jsonb_build_array(jsonb_build
 order by s.number limit %(limit)s
 
 -- counts --
-select state, coalesce(verdict, ''), count(*), min(received_at) from satchel.edit_set group by 1, 2 order by 1, 2
+select state, coalesce(verdict, ''), count(*), min(received_at) from satchel.edit_set where not is_forgotten group by 1, 2 order by 1, 2
 
 -- again --
 -- The same version once more. What may have been executed keeps its attempt: that is cleared up first.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -14,6 +16,7 @@ from satchel.journal.sets import (
     Standing,
     add,
     add_rows,
+    edits_of,
     known_before,
     lock_verdicts,
     replace,
@@ -22,12 +25,14 @@ from satchel.journal.sets import (
     unsettled,
 )
 from satchel.model.client_model import ClientModel
-from satchel.model.edits import MAX_SET_BYTES, EditSet, Outcome, Receipt, Verdict
+from satchel.model.edits import MAX_SET_BYTES, Edit, EditSet, Outcome, Receipt, Verdict
 from satchel.model.keys import MAX_KEY_CHARACTERS
 
 MAX_UNSETTLED_BYTES = 1024**3
 """Of one device's edits; what comes beyond waits on the device."""
 _UNREADABLE = "The server cannot read this edit"
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""An escaped NUL, not the text of such an escape. A bare one is no JSON."""
 
 
 class _Named(msgspec.Struct):
@@ -74,6 +79,7 @@ async def receive(
         known = {each.id: await known_before(connection, each.id, device=device) for each in again if not each.edits}
         for each in again:
             numbers[each.id] = await replace(connection, each, trace=trace)
+        others = await _others(connection, readable, before)
         kept = [each for each in readable if each.id in numbers]
         rows = [(numbers[each.id], row) for each in kept for row in touched_rows(each, model)]
         if rows:
@@ -82,7 +88,9 @@ async def receive(
         for each in withdrawn:
             outcome = Outcome(set=each.id, version=each.version, verdict=Verdict.WITHDRAWN)
             await settle(connection, numbers[each.id], outcome, known.get(each.id))
-    receipts = [each if isinstance(each, Receipt) else _receipt(each, before, numbers, device) for each in decoded]
+    receipts = [
+        each if isinstance(each, Receipt) else _receipt(each, before, numbers, others, device) for each in decoded
+    ]
     # What was withdrawn may have held others.
     return Received(receipts, has_work=bool(kept), has_verdicts=bool(withdrawn))
 
@@ -112,7 +120,7 @@ def _problems(edit_set: EditSet, body: bytes) -> Iterator[str]:
         yield "Each edit has an id of its own."
     if any(len(key_json(edit.key)) > MAX_KEY_CHARACTERS for edit in edit_set.edits):
         yield f"{_UNREADABLE}: a key is too long."
-    if b"\\u0000" in body or b"\0" in body:
+    if _NUL.search(body):
         yield f"{_UNREADABLE}: it has a character that cannot be stored (NUL)."
 
 
@@ -125,12 +133,29 @@ def _id_of(body: bytes) -> str:
 
 def _is_taken_up(edit_set: EditSet, before: Standing, device: str) -> bool:
     """A newer version of what may still be changed. What is on its way to the source is asked for again later."""
-    is_final = before.verdict is not None and before.verdict.is_final
-    is_free = not is_final and before.state != "sending"
+    is_free = not before.is_final and before.state != "sending"
     return is_free and before.device == device and edit_set.version > before.version
 
 
-def _receipt(edit_set: EditSet, before: dict[str, Standing], numbers: dict[str, int], device: str) -> Receipt:
+async def _others(connection: Connection, sets: Sequence[EditSet], before: Mapping[str, Standing]) -> set[str]:
+    """Those of these sets that were settled in an earlier version, which set other values."""
+    late = {each.id: each for each in sets if each.edits and _is_late(each, before.get(each.id))}
+    settled = await edits_of(connection, list(late))
+    return {name for name, edits in settled.items() if _said(edits) != _said(late[name].edits)}
+
+
+def _is_late(edit_set: EditSet, known: Standing | None) -> bool:
+    return known is not None and known.is_final and edit_set.version > known.version
+
+
+def _said(edits: Sequence[Edit]) -> list[tuple[Any, ...]]:
+    """What edits do, whatever they were made on."""
+    return [(edit.entity, edit.key, edit.action, edit.values) for edit in edits]
+
+
+def _receipt(
+    edit_set: EditSet, before: dict[str, Standing], numbers: dict[str, int], others: set[str], device: str
+) -> Receipt:
     if edit_set.id in numbers:
         return Receipt(edit_set.id, edit_set.version)
     known = before.get(edit_set.id)
@@ -138,9 +163,11 @@ def _receipt(edit_set: EditSet, before: dict[str, Standing], numbers: dict[str, 
         return Receipt(edit_set.id, 0)  # put there by a request at the same moment: the next one finds it
     if known.device != device:
         return Receipt(edit_set.id, 0, "This edit is another device's.")
-    is_final = known.verdict is not None and known.verdict.is_final
-    if edit_set.version > known.version:
-        return Receipt(edit_set.id, known.version, verdict=known.verdict if is_final else None)
+    is_later = edit_set.version > known.version
+    if known.is_final and (is_later or known.is_forgotten):
+        return Receipt(edit_set.id, known.version, verdict=known.verdict, is_other=edit_set.id in others)
+    if is_later or known.is_forgotten:
+        return Receipt(edit_set.id, known.version)
     digest = hashlib.md5(msgspec.json.encode(edit_set.edits), usedforsecurity=False).hexdigest()
     if edit_set.version == known.version and digest != known.digest:
         return Receipt(edit_set.id, 0, "There is another edit of this name already.")

@@ -58,6 +58,13 @@ class Standing(msgspec.Struct, frozen=True):
     device: str
     digest: str
     """MD5 of its edits."""
+    is_forgotten: bool
+    """It was settled long ago: what became of it is all that is left."""
+
+    @property
+    def is_final(self) -> bool:
+        """Nobody needs to decide anything any more."""
+        return self.verdict is not None and self.verdict.is_final
 
 
 async def standing(connection: Connection, set_ids: Sequence[str]) -> dict[str, Standing]:
@@ -144,6 +151,12 @@ async def known_rows(connection: Connection, edits: Sequence[Edit], *, device: s
     return {name: row for name, row in known.items() if row is not None}
 
 
+async def edits_of(connection: Connection, set_ids: Sequence[str]) -> dict[str, tuple[Edit, ...]]:
+    """What these sets do, as far as the journal has them."""
+    cursor = await connection.execute(_SQL["edits_of"], {"ids": list(set_ids)})
+    return {set_id: _edits(edits) for set_id, edits in await cursor.fetchall()}
+
+
 async def known_before(connection: Connection, set_id: str, *, device: str) -> dict[str, Any]:
     """What the device may take for granted before this set, by its earlier ones; also by those still to be played."""
     stored = await (await connection.execute(_SQL["edits"], {"id": set_id})).fetchone()
@@ -224,9 +237,12 @@ async def outcomes(
     return [(n, msgspec.json.decode(text, type=Outcome)) for n, text in await cursor.fetchall()]
 
 
-async def drop_settled(connection: Connection, *, days: int) -> None:
-    """Drop what was settled so long ago that no device asks for it any more."""
+async def forget_settled(connection: Connection, *, days: int, remembered_days: int) -> None:
+    """Keep of what was settled long ago only what became of it; that as long as a device may lie in a drawer that has
+    not heard of it, and would send it again. Cost: in proportion to what goes."""
+    await connection.execute(_SQL["forget_settled"], {"days": days})
     await connection.execute(_SQL["drop_settled"], {"days": days})
+    await connection.execute(_SQL["drop_forgotten"], {"days": remembered_days})
 
 
 def _journaled(row: tuple[Any, ...]) -> JournaledSet:

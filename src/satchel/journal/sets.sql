@@ -1,5 +1,5 @@
 -- standing --
-select id::text, version, state, verdict, device, md5(edits) from satchel.edit_set where id = any(%(ids)s::uuid[])
+select id::text, version, state, verdict, device, md5(edits), is_forgotten from satchel.edit_set where id = any(%(ids)s::uuid[])
 order by number for update
 
 -- add --
@@ -13,7 +13,7 @@ order by n.place on conflict (id) do nothing returning id::text, number
 -- Taken up again: another version of what was not executed. It keeps its place.
 update satchel.edit_set set version = %(version)s, edits = %(edits)s, made_at = %(made_at)s, state = 'waiting',
     next_at = now(), tries = 0, problem = null, attempt = null, verdict = null, outcome = null, verdict_number = null,
-    known = null, settled_at = null, trace = %(trace)s
+    known = null, settled_at = null, trace = %(trace)s, is_forgotten = false
 where id = %(id)s returning id::text, number
 
 -- add_rows --
@@ -62,6 +62,9 @@ select id::text, known from satchel.edit_set where id = any(%(ids)s::uuid[]) and
 -- edits --
 select edits from satchel.edit_set where id = %(id)s
 
+-- edits_of --
+select id::text, edits from satchel.edit_set where id = any(%(ids)s::uuid[])
+
 -- sending --
 -- From here on the source may have it. Only while nobody took the set up again.
 update satchel.edit_set set state = 'sending', tries = tries + 1, attempt = %(attempt)s, problem = null
@@ -97,4 +100,17 @@ from satchel.edit_set e where e.number = %(number)s
 returning h.verdict
 
 -- drop_settled --
-delete from satchel.edit_set where state = 'settled' and settled_at < now() - make_interval(days => %(days)s)
+-- What was withdrawn: sent again, it is withdrawn again.
+delete from satchel.edit_set where state = 'settled' and not is_forgotten
+and settled_at < now() - make_interval(days => %(days)s)
+
+-- drop_forgotten --
+delete from satchel.edit_set where is_forgotten and settled_at < now() - make_interval(days => %(days)s)
+
+-- forget_settled --
+-- What an administrator closed keeps the reason.
+update satchel.edit_set set is_forgotten = true, edits = '[]', known = null, trace = null,
+    outcome = case when verdict = 'rejected' then outcome
+        else jsonb_build_object('set', id, 'version', version, 'verdict', verdict)::text end
+where state = 'settled' and not is_forgotten and settled_at < now() - make_interval(days => %(days)s)
+and verdict <> 'withdrawn'

@@ -127,3 +127,5 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why it is not taken; nothing is kept of it. Sending it again, unchanged, is of no use."""
     verdict: Verdict | None = None
     """It is settled already: another version comes too late."""
+    is_other: bool = False
+    """With a verdict: what was settled sets other values than the version that was sent now."""

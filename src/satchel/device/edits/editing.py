@@ -48,6 +48,8 @@ class Changes:
         self._connection = connection
         self._model = model
         self._changes: dict[RowKey, _Change] = {}
+        self.number: int | None = None
+        """Of the pending set that it has become; None: not yet, or nothing was changed."""
 
     def create(self, entity: str, values: Mapping[str, Any] | None = None, /, **more: Any) -> str:
         """Make a row; returns its key. Without one given, a GUID is made.
@@ -116,7 +118,7 @@ class Changes:
                 base=change.base,
                 after=outbox.last_in_effect(self._connection, row),
             )
-            for row, change in self._changes.items()
+            for row, change in self._in_order().items()
         )
         if len(edits) > MAX_EDITS_IN_A_SET:
             raise EditInvalid(
@@ -129,7 +131,8 @@ class Changes:
             raise EditInvalid(
                 "This is more than one transaction can carry.", hint=f"It takes {MAX_SET_BYTES // 2**20} MiB."
             )
-        return outbox.add(self._connection, edit_set)
+        self.number = outbox.add(self._connection, edit_set)
+        return self.number
 
     def wire(self, entity: ClientEntity, given: Mapping[str, Any]) -> dict[str, Any]:
         """Values in the wire form; a lookup with the attribute that names its target. Errors: EditInvalid."""
@@ -143,6 +146,27 @@ class Changes:
                 raise EditInvalid(f"{entity.name} has no attribute {name!r}.", hint=hint)
             wire |= self._lookup(attribute, value) if attribute.targets else {name: to_wire(attribute, value)}
         return wire
+
+    def _in_order(self) -> dict[RowKey, _Change]:
+        """As they were made, but a new row before what refers to it: the source takes them one by one."""
+        new = {
+            (change.entity.name, change.key[0]): row
+            for row, change in self._changes.items()
+            if change.action is Action.CREATE and len(change.key) == 1
+        }
+        found: dict[RowKey, _Change] = {}
+        for first in self._changes:
+            path = [first]
+            begun = {first}
+            while path:
+                change = self._changes[path[-1]]
+                needed = [row for row in _referred(change, new) if row not in found and row not in begun]
+                if needed:
+                    path.append(needed[0])
+                    begun.add(needed[0])
+                else:
+                    found.setdefault(path.pop(), change)
+        return found
 
     def _was_seen(self, entity: ClientEntity, row: RowKey) -> bool:
         """The row was told in the reset that is under way, or there is none."""
@@ -239,6 +263,13 @@ class Changes:
         if not self._was_seen(kind, row):
             mark_image_stale(self._connection, row)
         return current
+
+
+def _referred(change: _Change, new: Mapping[tuple[str, str], RowKey]) -> list[RowKey]:
+    """The new rows that a changed row refers to."""
+    lookups = [(target, a) for a in change.entity.attributes for target in a.targets]
+    named = [(target, str(change.values[a.name])) for target, a in lookups if change.values.get(a.name) is not None]
+    return [new[each] for each in named if each in new]
 
 
 def _differing(entity: ClientEntity, current: Mapping[str, Any], wire: dict[str, Any]) -> dict[str, Any]:

@@ -92,15 +92,15 @@ def add(connection: apsw.Connection, edit_set: EditSet) -> int:
 
 def replace(connection: apsw.Connection, pending: PendingSet, edits: Sequence[Edit]) -> None:
     """Take a set up again with these edits: as its next version, or under a new name where it was settled."""
-    is_done = pending.outcome is not None and pending.outcome.verdict.is_final
-    set_id, version, told = (new_id(), 1, 0) if is_done else (pending.id, pending.version + 1, pending.told)
-    connection.execute(
-        "update _satchel_set set id = ?, version = ?, told = ?, state = ?, outcome = null, note = null"
-        " where number = ?",
-        (set_id, version, told, SetState.WAITING.value, pending.number),
-    )
-    connection.execute("delete from _satchel_edit where set_number = ?", (pending.number,))
-    _add_edits(connection, pending.number, edits)
+    if pending.outcome is not None and pending.outcome.verdict.is_final:
+        send_anew(connection, pending, edits)
+    else:
+        _take_up(connection, pending, (pending.id, pending.version + 1, pending.told), edits)
+
+
+def send_anew(connection: apsw.Connection, pending: PendingSet, edits: Sequence[Edit]) -> None:
+    """Put a set of these edits into the place of one that is settled."""
+    _take_up(connection, pending, (new_id(), 1, 0), edits)
 
 
 def rewrite(connection: apsw.Connection, pending: PendingSet, edits: Sequence[Edit]) -> None:
@@ -219,19 +219,26 @@ def last_in_effect(connection: apsw.Connection, row: RowKey) -> str | None:
     return str(found[0][0]) if found else None
 
 
+def entered_only(pending: PendingSet) -> PendingSet:
+    """A set without anything of its rows but what the user entered, and what stood there before."""
+    edits = tuple(
+        msgspec.structs.replace(e, base={n: v for n, v in e.base.items() if n in e.values}) if e.base else e
+        for e in pending.edits
+    )
+    outcome = pending.outcome
+    if outcome is not None:
+        told = tuple(msgspec.structs.replace(each, theirs=None) for each in outcome.edits)
+        outcome = msgspec.structs.replace(outcome, edits=told)
+    return msgspec.structs.replace(pending, edits=edits, outcome=outcome)
+
+
 def strip(connection: apsw.Connection) -> None:
     """Keep nothing of rows but what the user entered, and what stood there before."""
     connection.execute("delete from _satchel_image")
-    for pending in list(all_sets(connection)):
-        edits = [
-            msgspec.structs.replace(e, base={n: v for n, v in e.base.items() if n in e.values}) if e.base else e
-            for e in pending.edits
-        ]
-        rewrite(connection, pending, edits)
+    for pending in map(entered_only, list(all_sets(connection))):
+        rewrite(connection, pending, pending.edits)
         if pending.outcome is not None:
-            told = tuple(msgspec.structs.replace(each, theirs=None) for each in pending.outcome.edits)
-            outcome = msgspec.structs.replace(pending.outcome, edits=told)
-            move(connection, pending.number, pending.state, outcome=outcome, note=pending.note)
+            move(connection, pending.number, pending.state, outcome=pending.outcome, note=pending.note)
 
 
 def counts(connection: apsw.Connection) -> dict[str, int]:
@@ -289,6 +296,18 @@ def _sets(connection: apsw.Connection, condition: str, parameters: tuple[object,
             note=note,
             edits=tuple(_decode_edit(str(content)) for (content,) in edits),
         )
+
+
+def _take_up(
+    connection: apsw.Connection, pending: PendingSet, name: tuple[str, int, int], edits: Sequence[Edit]
+) -> None:
+    """`name`: id, version, and the highest version that the server may have."""
+    connection.execute(
+        "update _satchel_set set id = ?, version = ?, told = ?, state = ?, outcome = null, note = null"
+        " where number = ?",
+        (*name, SetState.WAITING.value, pending.number),
+    )
+    rewrite(connection, pending, edits)
 
 
 def _add_edits(connection: apsw.Connection, number: int, edits: Sequence[Edit]) -> None:

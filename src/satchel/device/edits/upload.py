@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+import apsw
 import msgspec
 
 from satchel.device.edits import outbox
@@ -11,7 +12,7 @@ from satchel.device.edits.outbox import PendingSet, SetState
 from satchel.device.edits.overlay import Overlay
 from satchel.device.store import Store
 from satchel.errors import JournalLost
-from satchel.model.edits import EditOutcome, EditSet, Outcome, Reason, Receipt, Verdict
+from satchel.model.edits import Action, Edit, EditOutcome, EditSet, Outcome, Reason, Receipt, Verdict
 from satchel.protocol.messages import EditsAnswer, EditsRequest
 
 SETS_PER_REQUEST = 200
@@ -48,12 +49,9 @@ def upload(store: Store, post: Post, on_progress: Callable[[UploadProgress], Non
 def _upload(store: Store, post: Post, on_progress: Callable[[UploadProgress], None] | None) -> int:
     total = outbox.counts(store.connection).get(SetState.WAITING, 0)
     sent = last = 0
-    limits = {"limit": SETS_PER_REQUEST, "max_bytes": BYTES_PER_REQUEST}
-    while piece := outbox.waiting(store.connection, after=last, **limits):
+    while total and (piece := _offer(store, last)):
         for part in _pieces(piece):
             last = part[-1][0].number
-            with store.transaction() as connection:
-                outbox.note_offered(connection, [(pending.number, pending.version) for pending, _ in part])
             journal = store.get(JOURNAL)
             answer = post(EditsRequest([msgspec.Raw(body) for _, body in part], journal))
             if answer.journal != journal and answer.journal is not None:
@@ -63,6 +61,15 @@ def _upload(store: Store, post: Post, on_progress: Callable[[UploadProgress], No
             if on_progress is not None:
                 on_progress(UploadProgress(sent, max(total, sent)))
     return sent
+
+
+def _offer(store: Store, after: int) -> list[PendingSet]:
+    """What is sent next. One transaction reads it and notes that the server may have it: who lets go of it from here on
+    takes it back there too."""
+    with store.transaction() as connection:
+        piece = outbox.waiting(connection, after=after, limit=SETS_PER_REQUEST, max_bytes=BYTES_PER_REQUEST)
+        outbox.note_offered(connection, [(pending.number, pending.version) for pending in piece])
+    return piece
 
 
 def _pieces(piece: Sequence[PendingSet]) -> Iterator[list[tuple[PendingSet, bytes]]]:
@@ -92,14 +99,33 @@ def _note(store: Store, part: Sequence[PendingSet], receipts: Sequence[Receipt])
             if now is None or now.version != each.version:
                 continue  # taken up again meanwhile
             receipt = by_id.get(each.id, Receipt(each.id, 0))
-            if receipt.verdict is not None:  # it was executed, or closed, before this version came
-                outbox.remove(connection, each.number)
+            if receipt.verdict is not None:  # it was settled before this version came
+                _note_settled(connection, each, receipt, receipt.verdict)
                 overlay.touch(each.edits)
             elif receipt.refusal and each.edits:
                 outbox.move(connection, each.number, SetState.REJECTED, outcome=_refused(each, receipt.refusal))
                 overlay.touch(each.edits)
         overlay.finish(is_complete=False)
     return len(taken)
+
+
+def _note_settled(connection: apsw.Connection, pending: PendingSet, receipt: Receipt, verdict: Verdict) -> None:
+    """Another version of it is settled: what this one says beyond that goes on, or the user sees why not."""
+    if pending.is_withdrawal or (verdict is not Verdict.SUPERSEDED and not receipt.is_other):
+        outbox.remove(connection, pending.number)
+    elif receipt.is_other:
+        is_executed = verdict in {Verdict.ACCEPTED, Verdict.MERGED}
+        edits = [_behind(edit, pending.id) for edit in pending.edits] if is_executed else pending.edits
+        outbox.send_anew(connection, pending, edits)
+    else:
+        outcome = Outcome(set=pending.id, version=pending.version, verdict=verdict)
+        outbox.move(connection, pending.number, SetState.SUPERSEDED, outcome=outcome)
+
+
+def _behind(edit: Edit, set_id: str) -> Edit:
+    """The edit on top of a set that has executed another version of it."""
+    action = Action.UPDATE if edit.action is Action.CREATE else edit.action
+    return msgspec.structs.replace(edit, action=action, after=set_id)
 
 
 def _is_taken(pending: PendingSet, receipt: Receipt | None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterable, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +12,8 @@ from satchel.device.values import date_text, moment_text, time_text
 from satchel.model.client_model import ClientAttribute, ClientEntity
 from satchel.model.metadata import AttributeType
 
+_WIDE = Context(prec=1000)
+"""No number that a source may have is rounded by it."""
 _NUMBERS = {AttributeType.DECIMAL, AttributeType.MONEY}
 _WHOLE = {AttributeType.INTEGER, AttributeType.BIGINT, AttributeType.CHOICE}
 
@@ -55,7 +57,8 @@ def _stored(attribute: ClientAttribute, value: Any) -> Any:
     if attribute.type in _NUMBERS and not isinstance(value, str):
         # A number here is a double that keeps 15 digits, or whole.
         number = Decimal(repr(value))
-        return _plain(number if attribute.scale is None else round(number, attribute.scale))
+        step = None if attribute.scale is None else Decimal(1).scaleb(-attribute.scale)
+        return _plain(number if step is None else number.quantize(step, context=_WIDE))
     return value
 
 

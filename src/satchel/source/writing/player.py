@@ -83,9 +83,11 @@ class Player:
         except RequestRefused as error:
             parts = _parts_of_refusal(error)
             if not parts:
-                if error.facts.get("status") in _NO_BATCH:
+                if error.facts.get("status") in _NO_BATCH and not self.abilities.has_batch:
                     self.note(has_batch=False)
                     return NO_BATCH
+                if error.facts.get("status") in _NO_BATCH and not error.facts.get("source_code"):
+                    raise SourceUnreachable("The source answers no batches just now.") from error
                 return Played(execution=Execution.REFUSED, **_told(error))
         self.note(has_batch=True)
         failed = next((part for part in parts if part.status >= 400), None)
@@ -93,6 +95,8 @@ class Player:
             return await self._part_refused(writes, failed)
         if len(parts) != len(writes):
             raise SourceUnreachable("The source's answer to a batch has another number of parts.")
+        if {part.place for part in parts} == set(range(len(parts))):
+            parts.sort(key=lambda part: part.place or 0)
         rows = tuple(_row(write, part.body) for write, part in zip(writes, parts, strict=True))
         return Played(execution=Execution.DONE, rows=rows)
 
@@ -136,13 +140,20 @@ class Player:
         if status == _NO_PRECONDITION:
             self.note(requires_etags=True)
         if write.action is Action.CREATE:
-            if status == _PRECONDITION or (not self._creates_by_key and await self._etag_now(write) is not None):
+            if status == _PRECONDITION or (not self._creates_by_key and await self._is_there(write)):
                 execution = Execution.EXISTS
         elif status == _PRECONDITION:
             execution = Execution.CHANGED
-        elif status in {_NOT_FOUND, _GONE} and await self._etag_now(write) is None:
+        elif status in {_NOT_FOUND, _GONE} and await self._is_there(write) is False:
             execution = Execution.MISSING
         return Played(execution=execution, place=place, **_told(error))
+
+    async def _is_there(self, write: Write) -> bool | None:
+        """None: the source lets nobody look."""
+        try:
+            return await self._etag_now(write) is not None
+        except RequestRefused:
+            return None
 
     async def _etag_now(self, write: Write) -> str | None:
         """The row's version; empty where the service has none; None: it is not there."""
