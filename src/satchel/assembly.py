@@ -47,6 +47,7 @@ from satchel.settings.schema import Settings
 from satchel.source.connection import Connection as SourceConnection
 from satchel.source.open import open_source
 from satchel.staging.head import Head
+from satchel.staging.timeline import notice_timeline
 from satchel.storage import delete_prefix, open_objects, open_storage
 from satchel.work.queue import WorkQueue, drop_waiting, make_queue
 from satchel.work.runner import Runner
@@ -87,6 +88,7 @@ def staging_databases(settings: Settings, key: MasterKey) -> StagingDatabases:
         staging_urls(settings),
         key.keys("staging role password"),
         statement_timeout_seconds=settings.database.statement_timeout_seconds,
+        on_connect=notice_timeline,
     )
 
 

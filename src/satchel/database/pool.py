@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, LiteralString, NamedTuple, Self
 from weakref import WeakSet
@@ -60,8 +60,10 @@ class Database:
         statement_timeout_seconds: float = 0.0,
         connection_class: type[Connection] = psycopg.AsyncConnection,
         kind: str = "control",
+        on_connect: Callable[[Connection], Awaitable[None]] | None = None,
     ) -> None:
-        """Prepare the pool; nothing is connected before `open`. `kind`: under which its use is counted."""
+        """Prepare the pool; nothing is connected before `open`. `kind`: under which its use is counted. `on_connect`:
+        done with each new connection before it is used."""
         self.url = url
         self.kind = kind
         options = f"-c TimeZone=UTC -c statement_timeout={int(statement_timeout_seconds * 1000)}"
@@ -75,6 +77,7 @@ class Database:
             max_idle=60.0,
             reconnect_timeout=5.0,
             check=AsyncConnectionPool.check_connection,
+            configure=on_connect,
             kwargs={"autocommit": True, "options": options, "prepare_threshold": 3, "application_name": "satchel"},
         )
 

@@ -24,6 +24,7 @@ from satchel.errors import StoreBusy
 from satchel.jobs.provision import ProvisioningWork
 from satchel.provisioning.moves import Move
 from satchel.provisioning.organizations import Organization
+from satchel.staging.timeline import notice_timeline, stamp_timeline
 
 QUICK_SECONDS = 2.0
 """Where copying what changed takes no longer, writers need wait no longer either."""
@@ -42,6 +43,8 @@ async def move(work: ProvisioningWork, organization: Organization) -> None:
             await _undo(work, organization, found)
             return
         await _copy(work, organization, found)
+        async with _connected(work, organization, found.to_server) as target:
+            await stamp_timeline(target)
         if not await work.moves.switch(found):
             raise StoreBusy("The move was aborted.", wait_seconds=1.0)
     await _end(work, organization, found)
@@ -53,6 +56,7 @@ async def _copy(work: ProvisioningWork, organization: Organization, found: Move)
     async with _connected(work, organization, found.from_server) as source:
         if await fence.fenced_by(source) == found.id:
             return  # the copy over there was committed before the fence was
+        await notice_timeline(source)
         await work.databases.make_empty(organization.database_name, found.to_server)
         async with _connected(work, organization, found.to_server) as target:
             copy = await Copy.begin(source, target, found.id)

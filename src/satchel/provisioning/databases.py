@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from satchel.database.migrate import migrate
 from satchel.database.pool import Connection, Database, connects_with
@@ -19,12 +19,19 @@ class StagingDatabases:
     """Makes, opens and drops staging databases, each on the server where its organization lives."""
 
     def __init__(
-        self, url_by_server: Mapping[str, str], password_keys: PurposeKeys, *, statement_timeout_seconds: float
+        self,
+        url_by_server: Mapping[str, str],
+        password_keys: PurposeKeys,
+        *,
+        statement_timeout_seconds: float,
+        on_connect: Callable[[Connection], Awaitable[None]] | None = None,
     ) -> None:
-        """`password_keys` are what roles' passwords are derived from: nothing to store, nothing to leak."""
+        """`password_keys` are what roles' passwords are derived from: nothing to store, nothing to leak.
+        `on_connect`: done with each new connection to a staging database before it is used."""
         self._url_by_server = dict(url_by_server)
         self._keys = password_keys
         self._statement_timeout_seconds = statement_timeout_seconds
+        self._on_connect = on_connect
 
     async def make(self, organization: Organization, *, with_post: bool = True) -> None:
         """Make role and database and bring the schema to this version; again is harmless."""
@@ -76,6 +83,7 @@ class StagingDatabases:
             statement_timeout_seconds=self._statement_timeout_seconds,
             connection_class=self.connections(organization.database_name),
             kind="staging",
+            on_connect=self._on_connect,
         )
 
     def connections(self, name: str) -> type[Connection]:

@@ -1,5 +1,6 @@
 -- make --
-insert into satchel.head (epoch, scope) values (%(epoch)s, '{}') on conflict do nothing
+insert into satchel.head (epoch, scope, timeline)
+    values (%(epoch)s, '{}', left(pg_walfile_name(pg_current_wal_lsn()), 8)) on conflict do nothing
 
 -- read --
 -- What moved last is known only where it led to the head as it stands.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from psycopg import sql
 
 from satchel.database.pool import Connection
+from satchel.staging.timeline import stamp_timeline
 
 _STATEMENTS = (
     # What devices were told since, nobody knows here: their edits that are not settled come again, from themselves.
@@ -27,6 +28,7 @@ async def begin_another_life(connection: Connection, epoch: str, backup: str) ->
     Order: the caller's transaction, in which the rows were put in.
     """
     await connection.execute("update satchel.head set epoch = %s", [epoch])
+    await stamp_timeline(connection)
     for statement in _STATEMENTS:
         await connection.execute(statement)
     await connection.execute(sql.SQL("comment on schema satchel is {}").format(sql.Literal(backup)))
