@@ -136,12 +136,12 @@ def _measure(book: Book, choice: Choice, only: list[str], folder: Path) -> list[
 def _scene(book: Book, choice: Choice, folder: Path, only: list[str]) -> Iterator[Scene]:
     with contacts_at(folder, choice.rows) as made:
         pulls = [ingest.pull(made, ALL, "all")]
+        wait_until_sealed(pulls[0].organization)  # else the worker seals while it pulls the next one
         if {"ingest", *WITH_OWNERS} & set(only):
             pulls.append(ingest.pull(made, OWN, "own"))
         if "ingest" in only:
             ingest.measure(book, made, pulls)
             _save(book, choice)
-        wait_until_sealed(pulls[0].organization)
         yield Scene(book, choice, made, pulls[0].organization, pulls[-1].organization)
 
 

@@ -67,6 +67,8 @@ class Applier:
         self._overlay: Overlay | None = None
         self._placed: Line | None = None
         """The line whose image is in its place."""
+        self._has_loaded = False
+        """A first load came to its end: the log is as large as it gets."""
         self._changes = Applied()
         self.applied = Applied()
         """What was committed."""
@@ -81,6 +83,8 @@ class Applier:
         """Drop what came after the last cursor."""
         self._store.rollback()
         detach(self._store.connection)
+        if self._has_loaded:
+            self._store.empty_log()
 
     def take(self, line: Line) -> bool:
         """Take a line; True where it ends the answer. Errors: ProtocolBroken, as `readable_failures`."""
@@ -113,7 +117,7 @@ class Applier:
         if end is not None:
             self._finish_reset(connection, overlay)
             for entity in self._model.entities:
-                make_indexes(connection, entity)
+                self._index(connection, entity)
             self._store.set("checkpoint", str(end.checkpoint))
             self._changes.checkpoint = end.checkpoint
         overlay.finish(is_complete=end is not None)
@@ -202,7 +206,10 @@ class Applier:
         """All rows of the entity have come: it gets its indexes."""
         entity = self._model.entity_by_name.get(name)
         if entity is not None:
-            make_indexes(connection, entity)
+            self._index(connection, entity)
+
+    def _index(self, connection: apsw.Connection, entity: ClientEntity) -> None:
+        self._has_loaded |= make_indexes(connection, entity)
 
     def _note_seen(
         self, connection: apsw.Connection, entity: ClientEntity, columns: Sequence[str], rows: list[list[Any]]

@@ -85,14 +85,15 @@ def make_key(connection: apsw.Connection, entity: ClientEntity) -> None:
     connection.execute("update _satchel_load set stage = ? where entity = ?", (KEYED, entity.name))
 
 
-def make_indexes(connection: apsw.Connection, entity: ClientEntity) -> None:
-    """Give a table all its indexes: its first load has come to its end."""
+def make_indexes(connection: apsw.Connection, entity: ClientEntity) -> bool:
+    """Give a table all its indexes: its first load has come to its end. False where it has them."""
     if stage(connection, entity.name) is None:
-        return
+        return False
     make_key(connection, entity)
     for attribute in entity.attributes:
         _index(connection, entity, attribute)
     connection.execute("delete from _satchel_load where entity = ?", (entity.name,))
+    return True
 
 
 def stage(connection: apsw.Connection, entity: str) -> str | None:

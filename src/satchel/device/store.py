@@ -131,8 +131,17 @@ class Store:
         with readable_failures(), self.impatient():
             try:
                 self.connection.execute("vacuum")
-                ((is_busy, _, _),) = self.connection.execute("pragma wal_checkpoint(truncate)").fetchall()
             except (apsw.BusyError, apsw.LockedError):
+                return False
+        return self.empty_log()
+
+    def empty_log(self) -> bool:
+        """Bring the log into the file, and cut it off; False where another process reads from it, or the disk is full:
+        what was committed counts all the same."""
+        with self.impatient():
+            try:
+                ((is_busy, _, _),) = self.connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+            except apsw.Error:
                 return False
         return not is_busy
 

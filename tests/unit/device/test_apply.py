@@ -54,6 +54,26 @@ def test_the_end_keeps_checkpoint_and_cursor(store: Store) -> None:
     assert applied.rows_by_entity == {"contact": 2}
 
 
+def test_a_first_load_leaves_no_log_behind(store: Store, tmp_path: Path) -> None:
+    log = tmp_path / "device.sqlite-wal"
+    apply(store, l.begin(), l.model(), l.put(*(l.contact(f"{n}") for n in range(500))), l.end("c1"))
+    assert log.stat().st_size == 0
+
+    apply(store, l.begin(), l.put(l.contact("a")), l.end("c2"))
+
+    assert log.stat().st_size > 0  # a change later does not wait for the file
+
+
+def test_a_first_load_counts_while_another_reads_from_the_log(store: Store, tmp_path: Path) -> None:
+    other = apsw.Connection(str(tmp_path / "device.sqlite"))
+    other.execute("begin; select count(*) from _satchel_state").fetchall()
+
+    apply(store, l.begin(), l.model(), l.put(l.contact("a")), l.end("c1"))
+
+    assert contacts(store) == {"a": "Ann"}
+    other.close(force=True)
+
+
 def test_put_replaces_and_remove_takes_away(store: Store) -> None:
     apply(store, l.begin(), l.model(), l.put(l.contact("a"), l.contact("b")), l.end("c1"))
 

@@ -66,6 +66,7 @@ def test_an_edit_that_was_made_survives_a_power_cut(tmp_path: Path) -> None:
     try:
         store = Store(tmp_path / "device.sqlite", None)
         apply(store, l.begin(), l.model(MODEL), l.put(l.contact(A)), l.end("c1"))
+        apply(store, l.begin(), l.put(l.contact(A, "newer")), l.end("c2"))
         assert disk.unsynced, "the download comes again: it need not wait for the disk"
         update(store, A, fullname="typed")
         assert not disk.unsynced
