@@ -28,6 +28,7 @@ ELSEWHERE = {
     "satchel dns check": ("tests/journey/test_names.py", '"dns", "check"'),
     "satchel dns export": ("tests/journey/test_names.py", '"dns", "export"'),
     "satchel org invite contoso --sign-in": ("tests/journey/sign_in/conftest.py", '"--sign-in"'),
+    "satchel org tenants contoso TENANT": ("tests/journey/sign_in/conftest.py", '"org", "tenants", "contoso", TENANT'),
     "satchel device sign-in 'https://satchel.contoso.com/sign-in#org=contoso'":
         ("tests/journey/sign_in/test_browser.py", 'Command(tmp_path, link, "--no-browser")'),
     "satchel device sign-in satchel.contoso.com --org contoso --device-code":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from datetime import datetime
 from urllib.parse import urlsplit
@@ -74,6 +75,7 @@ async def add_organization(rooms: Rooms, name: str, connection: Connection, prof
             rooms.seal_connection(name, connection),
             parse_profile(profile).name,
             profile,
+            _tenants(connection),
         )
     )
     return info, scope
@@ -180,6 +182,21 @@ async def sign_in_link(rooms: Rooms, name: str) -> str:
     return format_place(SignInPlace(public_url(rooms), organization.name, _fingerprint(rooms)))
 
 
+async def bind_tenants(rooms: Rooms, name: str, tenants: list[str]) -> Organization:
+    """Say whose users may sign in to an organization. Errors: OrganizationUnknown, InputInvalid."""
+    organization = await rooms.organizations.get(name)
+    known = sorted(rules.tenants) if (rules := sign_in_of(rooms.settings.sign_in)) else []
+    wanted = sorted({each.lower() for each in tenants})
+    for each in wanted:
+        if each not in known:
+            raise InputInvalid(
+                f"{each!r} is none of [sign_in] tenants.",
+                hint=f"They are {', '.join(known)}." if known else "Set [sign_in] issuer and tenants first.",
+            )
+    await rooms.organizations.set_tenants(organization, wanted)
+    return await rooms.organizations.get(name)
+
+
 def public_url(rooms: Rooms) -> str:
     """The address devices use."""
     sync = rooms.settings.sync
@@ -198,6 +215,14 @@ def _fingerprint(rooms: Rooms) -> str | None:
         return fingerprint_of(ca_file)
     except OSError as error:
         raise SatchelError("There is no certificate authority yet.", hint="Start the sync server once.") from error
+
+
+def _tenants(connection: Connection) -> list[str]:
+    """Users of a Dataverse organization are of its own tenant; one given by a domain is not known by its id."""
+    try:
+        return [str(uuid.UUID(connection.tenant))] if connection.tenant else []
+    except ValueError:
+        return []
 
 
 def _is_pulled(entity: EntityStatus, since: datetime | None) -> bool:

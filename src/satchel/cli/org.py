@@ -12,6 +12,7 @@ from satchel.administration import organizations as administration
 from satchel.assembly import Rooms
 from satchel.cli.options import json_option, settings_options
 from satchel.cli.org_move import move
+from satchel.cli.org_tenants import tenants
 from satchel.cli.output import console, print_json, print_rows, progress
 from satchel.cli.rooms import run_with_rooms
 from satchel.errors import InputInvalid
@@ -131,6 +132,7 @@ def deprovision(name: str, yes: bool, wait: bool, config: Path | None, data_fold
 
 
 command.add_command(move)
+command.add_command(tenants)
 
 
 @command.command("list")

@@ -32,13 +32,16 @@ class SignInServing(msgspec.Struct, frozen=True):
     devices: Devices
     served: ServedOrganizations
 
-    def of(self, organization: str) -> SignIn:
-        """The rules for an organization: today the installation's. Errors: SignInRefused."""
+    async def of(self, organization: str) -> tuple[SignIn, frozenset[str]]:
+        """The rules for an organization, and the tenants it is bound to now.
+
+        Errors: OrganizationUnknown, SignInRefused."""
+        await self.served.get(organization)
         if self.sign_in is None:
             raise SignInRefused(
                 f"Users of {organization} do not sign in here.", hint="Ask your administrator for an enrolment link."
             )
-        return self.sign_in
+        return self.sign_in, frozenset(await self.served.tenants(organization))
 
 
 class SignInController(Controller):
@@ -49,8 +52,7 @@ class SignInController(Controller):
     @get("/orgs/{organization:str}/sign-in")
     async def options(self, organization: str, signing_in: SignInServing) -> SignInOptions:
         """Where users sign in. Nothing of it is secret."""
-        await signing_in.served.get(organization)
-        rules = signing_in.of(organization)
+        rules, bound = await signing_in.of(organization)
         settings = rules.settings
         ca_pem = await asyncio.to_thread(Path(settings.ca_file).read_text, "ascii") if settings.ca_file else None
         return SignInOptions(
@@ -60,7 +62,7 @@ class SignInController(Controller):
             token="id" if rules.takes_id_tokens else "access",
             redirect_uri=settings.redirect_uri,
             resource=settings.resource,
-            tenants=sorted(rules.tenants),
+            tenants=sorted(rules.tenants_of(bound)),
             ca_pem=ca_pem,
         )
 
@@ -69,9 +71,8 @@ class SignInController(Controller):
         self, organization: str, data: SignInRequest, request: AnyRequest, signing_in: SignInServing
     ) -> SignInAnswer:
         """Exchange an issuer's token for a device's own, or prove a device's sign-in anew."""
-        await signing_in.served.get(organization)
-        rules = signing_in.of(organization)
-        claim = await rules.user(bearer(request.headers.get("authorization"), MAX_TOKEN_CHARACTERS))
+        rules, bound = await signing_in.of(organization)
+        claim = await rules.user(bearer(request.headers.get("authorization"), MAX_TOKEN_CHARACTERS), bound)
         signed_in = SignedIn(claim.issuer, claim.subject, rules.settings.device_token_hours * 3600)
         if data.device_token is None:
             user = await _user(signing_in, organization, claim)

@@ -1,6 +1,7 @@
 """What an issuer's tokens count for: a user at a device, a service or an administrator at the management endpoint.
 
 One issuer serves the installation; `SignIn` holds all that depends on it, so that organizations could have others.
+Where it speaks for several tenants (Entra's `organizations`), each organization is bound to its own.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ class SignIn:
         """Errors: SettingInvalid."""
         _check(settings)
         self.settings = settings
-        self.tenants = _split(settings.tenants)
+        self.tenants = _split(settings.tenants.lower())
+        self._management_tenants = _split(settings.management_tenants.lower())
         self._audiences = _split(settings.audience)
         self._administrators = _split(settings.administrators)
         self.issuer = issuer or Issuer(settings.issuer, settings.ca_file or None)
@@ -60,10 +62,28 @@ class SignIn:
         """Devices send their ID token, because there is no audience of our own."""
         return not self._audiences
 
-    async def user(self, token: str) -> UserClaim:
-        """Who signed in on a device. Errors: TokenInvalid, SignInRefused, IssuerUnreachable."""
-        devices = frozenset({self.settings.device_client_id})
-        claims = await self.issuer.check(token, await self._expected(self._audiences or devices, clients=devices))
+    def tenants_of(self, bound: frozenset[str]) -> frozenset[str]:
+        """Whose users an organization lets in, that is bound to some tenants or none; empty: as the issuer says.
+
+        Where the installation knows several, an organization that is bound to none lets in nobody: they may be
+        different customers'. Errors: SignInRefused.
+        """
+        allowed = self.tenants & bound if bound and self.tenants else self.tenants
+        if self.tenants and (not allowed or (not bound and len(allowed) > 1)):
+            raise SignInRefused(
+                "This organization is not bound to a tenant whose users may sign in.",
+                hint="Ask your administrator: `satchel org tenants`.",
+            )
+        return allowed
+
+    async def user(self, token: str, bound: frozenset[str] = frozenset()) -> UserClaim:
+        """Who signed in on a device of an organization that is `bound` to these tenants.
+
+        Errors: TokenInvalid, SignInRefused, IssuerUnreachable.
+        """
+        devices, tenants = frozenset({self.settings.device_client_id}), self.tenants_of(bound)
+        expected = await self._expected(self._audiences or devices, tenants, clients=devices)
+        claims = await self.issuer.check(token, expected)
         if claims.is_of_service:
             raise SignInRefused("An application signed in where a user is needed.")
         claim = self.settings.user_claim
@@ -79,10 +99,15 @@ class SignIn:
         """Who calls the management endpoint. Errors: TokenInvalid, NotEntitled, IssuerUnreachable."""
         if not self._audiences:
             raise TokenInvalid("This endpoint takes service tokens only.")
-        claims = await self.issuer.check(token, await self._expected(self._audiences))
+        tenants = self._management_tenants or self.tenants
+        if len(tenants) > 1 and not self._management_tenants:
+            # Whoever administers one of them could give any role to anyone there.
+            raise NotEntitled("Set [sign_in] management_tenants: there are several tenants, and roles of none count.")
+        claims = await self.issuer.check(token, await self._expected(self._audiences, tenants))
         permissions = self._permissions(claims)
         if not permissions:
-            raise NotEntitled("This caller has no permission here.")
+            hint = "It lists no groups, being in too many: assign an app role." if claims.has_too_many_groups else ""
+            raise NotEntitled("This caller has no permission here.", hint=hint)
         return Caller(claims.text("preferred_username") or claims.client or claims.subject, permissions)
 
     def _permissions(self, claims: Claims) -> frozenset[str]:
@@ -91,13 +116,15 @@ class SignIn:
             return claims.texts("roles", "scope") & PERMISSIONS
         return PERMISSIONS if claims.texts("roles", "groups") & self._administrators else frozenset()
 
-    async def _expected(self, audiences: frozenset[str], clients: frozenset[str] = frozenset()) -> Expected:
+    async def _expected(
+        self, audiences: frozenset[str], tenants: frozenset[str], clients: frozenset[str] = frozenset()
+    ) -> Expected:
         discovery = await self.issuer.discovery()
         return Expected(
             issuer=discovery.issuer,
             audiences=audiences,
             clients=clients,
-            tenants=self.tenants,
+            tenants=tenants,
             skew_seconds=self.settings.clock_skew_seconds,
         )
 

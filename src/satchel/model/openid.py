@@ -89,6 +89,12 @@ class Claims(msgspec.Struct, frozen=True):
         return self.text("azp") or self.text("client_id") or self.text("appid")
 
     @property
+    def has_too_many_groups(self) -> bool:
+        """The person is in more groups than a token can list. Source: Entra's groups overage claim."""
+        names = self.values.get("_claim_names")
+        return self.values.get("hasgroups") in (True, "true") or (isinstance(names, Mapping) and "groups" in names)
+
+    @property
     def is_of_service(self) -> bool:
         """It speaks for an application, not for a person. Source: RFC 9068, section 2.2; Entra's `idtyp`, `oid`."""
         if self.values.get("idtyp") == "app" or self.subject == self.client:
@@ -149,6 +155,7 @@ def verify(token: str, head: TokenHead, key: Mapping[str, Any], expected: Expect
         raise TokenInvalid("The token is not one that this server takes.") from error
     claims = Claims(str(values["iss"]), str(values["sub"]), values)
     _check_rest(claims, expected)
+    _check_owner(key, claims)
     return claims
 
 
@@ -188,6 +195,13 @@ def _check_rest(claims: Claims, expected: Expected) -> None:
         raise TokenInvalid("The token does not belong to this sign-in.")
     if not claims.subject:
         raise TokenInvalid("The token names no one.")
+
+
+def _check_owner(key: Mapping[str, Any], claims: Claims) -> None:
+    """A key in a set that several tenants share may say for which of them it signs (Entra's `issuer`)."""
+    owner = key.get("issuer")
+    if owner is not None and str(owner).replace(TENANT_TEMPLATE, claims.text("tid") or "") != claims.issuer:
+        raise TokenInvalid("The token is signed with another tenant's key.")
 
 
 def _is_usable(key: Mapping[str, Any]) -> bool:

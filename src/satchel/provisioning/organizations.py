@@ -38,6 +38,9 @@ class Organization(msgspec.Struct, frozen=True):
     is_refilling: bool = False
     """Its staging database was lost or restored: devices and edits wait until every entity was read once."""
 
+    tenants: list[str] = []
+    """The issuer's tenants whose users may sign in; none: as the settings say."""
+
     @property
     def place(self) -> str:
         """The server of its staging database."""
@@ -58,6 +61,7 @@ class NewOrganization(msgspec.Struct, frozen=True):
     sealed_connection: bytes
     profile_name: str
     profile: str
+    tenants: list[str] = []
 
 
 def check_name(name: str) -> str:
@@ -87,6 +91,7 @@ class Organizations:
             "profile_name": new.profile_name,
             "profile": new.profile,
             "database_name": new_database_name(new.name),
+            "tenants": new.tenants,
         }
         if not await self._control.fetch(_SQL["add"], parameters):
             raise OrganizationExists(
@@ -120,6 +125,10 @@ class Organizations:
         """Keep a connection that was sealed again, unless it was changed meanwhile."""
         parameters = {"id": organization.id, "new": sealed, "old": organization.sealed_connection}
         await self._control.fetch(_SQL["set_connection"], parameters)
+
+    async def set_tenants(self, organization: Organization, tenants: list[str]) -> None:
+        """Say whose users may sign in; counts for the next sign-in."""
+        await self._control.fetch(_SQL["set_tenants"], {"id": organization.id, "tenants": tenants})
 
     async def remove(self, organization: Organization) -> None:
         """Remove the registration with its devices, codes, steps and recurring work."""

@@ -1,8 +1,8 @@
 -- add --
 -- With its first profile, in force from the beginning.
 with added as (
-    insert into satchel.organization (name, source_kind, source_url, connection, database_name)
-    values (%(name)s, %(source_kind)s, %(source_url)s, %(connection)s, %(database_name)s)
+    insert into satchel.organization (name, source_kind, source_url, connection, database_name, tenants)
+    values (%(name)s, %(source_kind)s, %(source_url)s, %(connection)s, %(database_name)s, %(tenants)s::text[])
     on conflict (name) do nothing
     returning id
 ), profile as (
@@ -16,13 +16,13 @@ select id from added
 -- get --
 select id, name, state, source_kind, source_url, connection,
     array(select p.text from satchel.profile p where p.organization = o.id and p.is_published order by p.name),
-    database_name, problem, created_at, server, is_refilling
+    database_name, problem, created_at, server, is_refilling, tenants
 from satchel.organization o where name = %(name)s
 
 -- list --
 select id, name, state, source_kind, source_url, connection,
     array(select p.text from satchel.profile p where p.organization = o.id and p.is_published order by p.name),
-    database_name, problem, created_at, server, is_refilling
+    database_name, problem, created_at, server, is_refilling, tenants
 from satchel.organization o order by name
 
 -- set_state --
@@ -33,6 +33,9 @@ update satchel.organization set problem = %(problem)s where id = %(id)s
 
 -- set_connection --
 update satchel.organization set connection = %(new)s where id = %(id)s and connection = %(old)s
+
+-- set_tenants --
+update satchel.organization set tenants = %(tenants)s::text[] where id = %(id)s
 
 -- remove --
 delete from satchel.organization where id = %(id)s

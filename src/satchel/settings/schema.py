@@ -294,6 +294,10 @@ class SignIn(Section, frozen=True, kw_only=True):
     tenants: Annotated[
         str, Meta(description="Entra tenants (`tid`) whose users may sign in, with commas; empty: the issuer's own.")
     ] = ""
+    management_tenants: Annotated[
+        str,
+        Meta(description="Tenants whose services and administrators count; empty: the one of `tenants`, else none."),
+    ] = ""
     device_client_id: Annotated[str, Meta(description="Application (public client) that devices sign in as.")] = ""
     scopes: Annotated[
         str, Meta(description="Scopes that devices ask for; add the API's own, such as api://APP/access.")

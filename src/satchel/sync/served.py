@@ -42,6 +42,10 @@ class ServedOrganizations:
         served = self._served.get(name)
         return served if served is not None else await self.load(name)
 
+    async def tenants(self, name: str) -> list[str]:
+        """Whose users may sign in, as an administrator said last. Errors: OrganizationUnknown."""
+        return (await self._organizations.get(name)).tenants
+
     async def head(self, name: str) -> Head:
         """The organization's head: from memory, or read once."""
         head = self.heads.get(name)

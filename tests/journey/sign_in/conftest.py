@@ -13,6 +13,7 @@ from satchel.identity.sign_in import PROVISION, READ
 from tests.contract.issuer.fixture import TENANT, RunningIssuer, running_issuer
 from tests.support.processes import Sandbox, Satchel, sandbox, satchel
 
+OTHER_TENANT = "99999999-2222-3333-4444-555555555555"
 TOKEN_HOURS = 0.002
 """7.2 seconds: long enough for a sync, short enough to see it end."""
 
@@ -32,6 +33,8 @@ def issuer(tmp_path_factory: pytest.TempPathFactory, source: Sandbox) -> Iterato
     }
     accounts["eve"] = {"oid": "00000000-0000-0000-0000-00000000000e", "tid": TENANT}
     accounts["admin"] = {"oid": people[0], "tid": TENANT, "roles": ["Satchel.Administrator"]}
+    # Another customer's administrator can give their own users any name, and most claims any value.
+    accounts["mallory"] = {**accounts["ann"], "tid": OTHER_TENANT, "roles": ["Satchel.Administrator"]}
     services = {"erp": {"secret": "erp-secret", "scope": f"{READ} {PROVISION}"}}
     folder = tmp_path_factory.mktemp("issuer")
     with running_issuer(folder, accounts=accounts, services=services) as running:
@@ -43,8 +46,14 @@ def running(tmp_path_factory: pytest.TempPathFactory, source: Sandbox, issuer: R
     folder = tmp_path_factory.mktemp("satchel") / "data"
     folder.mkdir()
     (folder / "satchel.toml").write_text(documented(issuer.url))
-    with satchel(folder, SATCHEL_SIGN_IN__DEVICE_TOKEN_HOURS=str(TOKEN_HOURS)) as started:
+    settings = {
+        "SATCHEL_SIGN_IN__DEVICE_TOKEN_HOURS": str(TOKEN_HOURS),
+        "SATCHEL_SIGN_IN__TENANTS": f"{TENANT}, {OTHER_TENANT}",
+        "SATCHEL_SIGN_IN__MANAGEMENT_TENANTS": TENANT,
+    }
+    with satchel(folder, **settings) as started:
         started.add(source)
+        started.run("org", "tenants", "contoso", TENANT)
         yield started
 
 

@@ -21,7 +21,7 @@ import pytest
 from satchel.device import Device, DeviceKey, by_browser
 from satchel.device.sign_in import Grant, IssuerClient
 from satchel.device.sign_in.kept import read_kept, write_kept
-from satchel.errors import DeviceWiped, IssuerUnreachable, SignInNeeded, SignInRefused, TokenInvalid
+from satchel.errors import DeviceWiped, IssuerUnreachable, SatchelError, SignInNeeded, SignInRefused, TokenInvalid
 from satchel.identity.sign_in import PROVISION, READ
 from satchel.protocol.messages import SignInOptions
 from tests.contract.issuer.fixture import TENANT, RunningIssuer
@@ -90,8 +90,8 @@ def options(running: Satchel, issuer: RunningIssuer) -> SignInOptions:
 
 
 def access_token(running: Satchel, issuer: RunningIssuer, account: str) -> str:
-    """What the issuer gives a user's device."""
-    client = IssuerClient(options(running, issuer))
+    """What the issuer gives a user's device, or a program that looks at no tenant."""
+    client = IssuerClient(msgspec.structs.replace(options(running, issuer), tenants=[]))
     try:
         return person(issuer, account)(client).access_token
     finally:
@@ -189,6 +189,27 @@ def test_who_has_no_user_at_the_source_is_refused(issuer: RunningIssuer, link: s
     with pytest.raises(SignInRefused, match="no user for this sign-in"):
         Device.sign_in(link, folder=tmp_path / "device", ask=person(issuer, "eve"), key=KEY)
     assert not (tmp_path / "device" / "device.json").exists()
+
+
+def test_users_of_another_customers_tenant_stay_out(
+    running: Satchel, issuer: RunningIssuer, link: str, phone: Phone, tmp_path: Path
+) -> None:
+    """Their tokens are good, and name the very same user: only whose tenant the organization belongs to tells."""
+    url = f"https://localhost:{running.sync_port}/v1/orgs/contoso/sign-in"
+    token = access_token(running, issuer, "mallory")
+    with phone.open() as device:
+        own = device.enrolment.token
+    with httpx.Client(verify=_context(running), headers={"Authorization": f"Bearer {token}"}) as client:
+        assert client.get(url).json()["tenants"] == [TENANT]  # who else is served is nobody's business
+        for body in ({"device_name": "x"}, {"device_token": own}):
+            answer = client.post(url, json=body)
+            assert (answer.status_code, answer.json()["code"]) == (401, TokenInvalid.code)
+        management = f"https://localhost:{running.management_port}/v1/organizations"
+        assert client.get(management).status_code == 401
+    with pytest.raises(SatchelError, match="another tenant"):
+        Device.sign_in(link, folder=tmp_path / "mallorys", ask=person(issuer, "mallory"), key=KEY)
+    assert "none of [sign_in] tenants" in running.run("org", "tenants", "contoso", "elsewhere", status=2)
+    assert running.json("org", "tenants", "contoso")["tenants"] == [TENANT]
 
 
 def test_another_user_does_not_take_a_device_over(issuer: RunningIssuer, phone: Phone) -> None:

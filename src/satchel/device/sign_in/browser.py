@@ -109,7 +109,13 @@ class _Handler(BaseHTTPRequestHandler):
         if (parts.path or "/") != path or not secrets.compare_digest(values.get("state", "").encode(), state.encode()):
             # Not ours: another page or program of this machine guesses. The sign-in goes on waiting.
             return self._say(400, "This is not a sign-in", "Nothing was changed.")
-        self.found.put(values)
+        try:
+            self._tell(values)
+        finally:
+            # Only now: a command that was refused ends at once, and the page with it.
+            self.found.put(values)
+
+    def _tell(self, values: Mapping[str, str]) -> None:
         if "code" in values:
             # What the server says of this user is not known yet: the page promises nothing.
             text = "Satchel goes on where you started it, and says there how it ends. You can close this page."
