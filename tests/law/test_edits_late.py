@@ -12,6 +12,7 @@ import pytest
 from satchel.database.pool import Database
 from satchel.journal.look import Show
 from satchel.journal.receive import receive
+from satchel.journal.rows import row_name
 from satchel.model.edits import Receipt, Verdict
 from satchel.model.metadata import Right
 from satchel.staging.head import read_scope
@@ -135,3 +136,22 @@ async def test_a_row_may_refer_to_others_where_its_own_depth_allows(world: World
     state = await world.state(refused)
     assert (state[1], (await world.state(taken))[1]) == ("rejected", "accepted"), state
     assert "Append" in state[2]
+
+
+def test_what_is_known_of_rows_whose_keys_differ_in_case_is_kept_apart() -> None:
+    assert row_name("product", ("A", "1")) != row_name("product", ("a", "1"))
+
+
+@pytest.mark.parametrize(("policy", "verdict", "name"), [("merge", "conflict", "C"), ("device", "accepted", "B")])
+async def test_what_is_so_in_staging_only_is_not_taken_for_done(
+    world: World, policy: str, verdict: str, name: str
+) -> None:
+    """Others set what the edit sets, and then something else that was not read yet."""
+    await world.make(conflicts=policy)
+    row = world.contact()
+    await world.stage(row)
+    s = await world.send(upd(row, name="B"))
+    await world.stage(dict(world.source.put("contact", id=row["id"], name="B")))
+    world.source.put("contact", id=row["id"], name="C")
+    await world.play()
+    assert ((await world.state(s))[1], world.source.data["contact", (row["id"],)]["name"]) == (verdict, name)

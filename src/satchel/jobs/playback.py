@@ -109,6 +109,14 @@ class _Player:
                 self._settled += task.result()
 
 
+def _is_unguarded(judged: JudgedEdit) -> bool:
+    """The source will not say that the row is another one by now: there is no version to hold it to, or nothing that it
+    is asked for."""
+    if not judged.write_needed:
+        return True
+    return judged.write.etag is None and judged.edit.action is not Action.CREATE
+
+
 class _Play:
     """One edit set on its way to a verdict."""
 
@@ -152,8 +160,7 @@ class _Play:
                 await self._rest()
                 return False
         judgement = await self._judge()
-        if any(each.write.etag is None and each.edit.action is not Action.CREATE for each in judgement.writes):
-            # Nothing will keep the source from overwriting what is not known here yet.
+        if judgement.outcome is None and any(_is_unguarded(each) for each in judgement.edits):
             await self._refresh(judgement.edits)
             judgement = await self._judge()
         for _ in range(_ROUNDS):

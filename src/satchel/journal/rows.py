@@ -30,13 +30,13 @@ def touched_rows(edit_set: EditSet, model: ClientModel) -> list[TouchedRow]:
 
 
 def key_json(key: tuple[str, ...]) -> str:
-    """A key as one text."""
+    """A key as one text, by which sets are put in order: keys that some sources take for the same have one."""
     return msgspec.json.encode([part.lower() for part in key]).decode()
 
 
 def row_name(entity: str, key: tuple[str, ...]) -> str:
     """Names a row in what is known of rows."""
-    return f"{entity} {key_json(key)}"
+    return f"{entity} {msgspec.json.encode(key).decode()}"
 
 
 def _references(edit: Edit, model: ClientModel) -> Iterator[tuple[str, str]]:
