@@ -140,7 +140,7 @@ def _is_taken_up(edit_set: EditSet, before: Standing, device: str) -> bool:
 async def _others(connection: Connection, sets: Sequence[EditSet], before: Mapping[str, Standing]) -> set[str]:
     """Those of these sets that were settled in an earlier version, which set other values."""
     late = {each.id: each for each in sets if each.edits and _is_late(each, before.get(each.id))}
-    settled = await edits_of(connection, list(late))
+    settled = await edits_of(connection, list(late)) if late else {}
     return {name for name, edits in settled.items() if _said(edits) != _said(late[name].edits)}
 
 
