@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psycopg
 import pytest
 
 from satchel.database.pool import Database
@@ -176,3 +177,15 @@ async def test_whatever_is_forgotten_devices_hold_what_they_may(seed: int, stagi
     for device in devices:
         await world.check(device)
     assert sum(device.resets for device in devices) > 0
+
+
+async def test_no_member_stands_without_its_bucket(staging: Database, staged: StagedOrganization) -> None:
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        await staging.fetch(
+            "insert into satchel.member (row_id, bucket, op, is_live, content, family) values (1, 999, 1, true, 1, 1)"
+        )
+
+    assert await staging.fetch("select bucket from satchel.member")
+    await staging.fetch("delete from satchel.bucket returning id")
+
+    assert await staging.fetch("select bucket from satchel.member") == []
