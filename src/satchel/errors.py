@@ -259,6 +259,13 @@ class IssuerUnreachable(RetryLater):
     default_hint = "The data on this device stays usable, and edits wait; sign in when the issuer answers again."
 
 
+class TooManyAttempts(RetryLater):
+    """Too many attempts came from this address and were refused."""
+
+    code = "E209"
+    default_hint = "Wait for the time that is told; a link of your administrator can be pasted as a whole."
+
+
 # -- drop the position, read again, reconcile ----------------------------------------------------------------------
 
 
@@ -363,7 +370,7 @@ class NotEntitled(Denied):
 
 
 class EnrolmentRefused(Denied):
-    """The enrolment code is wrong, used or expired."""
+    """The enrolment code or the organization's name is wrong, or the code is used or expired."""
 
     code = "E503"
     default_hint = "Ask your administrator for a new enrolment link."

@@ -17,6 +17,7 @@ from satchel.http.draining import Draining
 from satchel.http.edits import EditsController, EditsServing
 from satchel.http.health import HealthController
 from satchel.http.management import ManagementController, ManagementServing, MetricsController
+from satchel.http.patience import Patience
 from satchel.http.polls import Polls
 from satchel.http.problems import respond_to_fault, respond_to_http_error, respond_to_satchel_error
 from satchel.http.sign_in import SignInController, SignInServing
@@ -39,7 +40,7 @@ def sync_app(
     max_request_bytes: int,
 ) -> Polls:
     """The sync endpoint."""
-    values = {"serving": serving, "edits": edits, "signing_in": signing_in, "discovery": discovery}
+    values: dict[str, Any] = {"serving": serving, "edits": edits, "signing_in": signing_in, "discovery": discovery}
     handlers: list[ControllerRouterHandler] = [
         SyncController,
         EditsController,
@@ -47,7 +48,8 @@ def sync_app(
         DiscoveryController,
         HealthController,
     ]
-    others = _app(handlers, {**values, "control": control, "draining": draining}, max_request_bytes)
+    values |= {"control": control, "draining": draining, "patience": Patience()}
+    others = _app(handlers, values, max_request_bytes)
     return Polls(serving, max_request_bytes, others=others)
 
 

@@ -19,6 +19,7 @@ from satchel.errors import (
     SatchelError,
     StartOver,
     TokenInvalid,
+    TooManyAttempts,
 )
 from satchel.protocol.messages import PROBLEM_MEDIA_TYPE, Problem
 
@@ -37,6 +38,8 @@ def status_of(error: SatchelError) -> int:
             return 403
         case OrganizationUnknown():
             return 404
+        case TooManyAttempts():
+            return 429
         case RetryLater():
             return 503
         case StartOver():

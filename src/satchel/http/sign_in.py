@@ -9,15 +9,16 @@ import msgspec
 import structlog
 from litestar import Controller, Request, get, post
 
-from satchel.errors import SignInRefused
+from satchel.errors import OrganizationUnknown, SignInRefused
 from satchel.http.auth import bearer, refuse_barred
+from satchel.http.patience import Patience
 from satchel.identity.sign_in import SignIn, UserClaim
 from satchel.model.openid import MAX_TOKEN_CHARACTERS
 from satchel.model.user import User
 from satchel.protocol.messages import SignInAnswer, SignInOptions, SignInRequest
 from satchel.provisioning.devices import Device, Devices, SignedIn
 from satchel.staging.head import read_scope
-from satchel.staging.users import find_signed_in
+from satchel.staging.users import find_signed_in, no_user
 from satchel.sync.served import ServedOrganizations
 
 log = structlog.get_logger()
@@ -33,10 +34,9 @@ class SignInServing(msgspec.Struct, frozen=True):
     served: ServedOrganizations
 
     async def of(self, organization: str) -> tuple[SignIn, frozenset[str]]:
-        """The rules for an organization, and the tenants it is bound to now.
+        """The rules for an organization, and the tenants it is bound to now; one that is unknown is bound to none.
 
-        Errors: OrganizationUnknown, SignInRefused."""
-        await self.served.get(organization)
+        So the answer tells as little as it can about which organizations there are. Errors: SignInRefused."""
         if self.sign_in is None:
             raise SignInRefused(
                 f"Users of {organization} do not sign in here.", hint="Ask your administrator for an enrolment link."
@@ -50,9 +50,13 @@ class SignInController(Controller):
     path = "/v1"
 
     @get("/orgs/{organization:str}/sign-in")
-    async def options(self, organization: str, signing_in: SignInServing) -> SignInOptions:
+    async def options(
+        self, organization: str, request: AnyRequest, signing_in: SignInServing, patience: Patience
+    ) -> SignInOptions:
         """Where users sign in. Nothing of it is secret."""
-        rules, bound = await signing_in.of(organization)
+        with patience.attempt(request.client.host if request.client else None, organization):
+            rules, bound = await signing_in.of(organization)
+            tenants = sorted(rules.tenants_of(bound))
         settings = rules.settings
         ca_pem = await asyncio.to_thread(Path(settings.ca_file).read_text, "ascii") if settings.ca_file else None
         return SignInOptions(
@@ -62,28 +66,38 @@ class SignInController(Controller):
             token="id" if rules.takes_id_tokens else "access",
             redirect_uri=settings.redirect_uri,
             resource=settings.resource,
-            tenants=sorted(rules.tenants_of(bound)),
+            tenants=tenants,
             ca_pem=ca_pem,
         )
 
     @post("/orgs/{organization:str}/sign-in", status_code=200)
     async def sign_in(
-        self, organization: str, data: SignInRequest, request: AnyRequest, signing_in: SignInServing
+        self,
+        organization: str,
+        data: SignInRequest,
+        request: AnyRequest,
+        signing_in: SignInServing,
+        patience: Patience,
     ) -> SignInAnswer:
         """Exchange an issuer's token for a device's own, or prove a device's sign-in anew."""
-        rules, bound = await signing_in.of(organization)
-        claim = await rules.user(bearer(request.headers.get("authorization"), MAX_TOKEN_CHARACTERS), bound)
-        signed_in = SignedIn(claim.issuer, claim.subject, rules.settings.device_token_hours * 3600)
-        if data.device_token is None:
-            user = await _user(signing_in, organization, claim)
-            device, token = await signing_in.devices.sign_in(
-                organization, user.id, user.name, data.device_name, signed_in
-            )
-            log.info("device signed in", organization=organization, device=device.id)
-        else:
-            device, token = await _known_device(signing_in, organization, claim, data.device_token), data.device_token
-            await signing_in.devices.renew(device, signed_in)
-        return SignInAnswer(organization, device.id, device.user_id, device.user_name, token, signed_in.seconds)
+        with patience.attempt(request.client.host if request.client else None, organization):
+            return await _sign_in(signing_in, organization, data, request.headers.get("authorization"))
+
+
+async def _sign_in(
+    signing_in: SignInServing, organization: str, data: SignInRequest, authorization: str | None
+) -> SignInAnswer:
+    rules, bound = await signing_in.of(organization)
+    claim = await rules.user(bearer(authorization, MAX_TOKEN_CHARACTERS), bound)
+    signed_in = SignedIn(claim.issuer, claim.subject, rules.settings.device_token_hours * 3600)
+    if data.device_token is None:
+        user = await _user(signing_in, organization, claim)
+        device, token = await signing_in.devices.sign_in(organization, user.id, user.name, data.device_name, signed_in)
+        log.info("device signed in", organization=organization, device=device.id)
+    else:
+        device, token = await _known_device(signing_in, organization, claim, data.device_token), data.device_token
+        await signing_in.devices.renew(device, signed_in)
+    return SignInAnswer(organization, device.id, device.user_id, device.user_name, token, signed_in.seconds)
 
 
 async def _known_device(signing_in: SignInServing, organization: str, claim: UserClaim, token: str) -> Device:
@@ -107,7 +121,10 @@ async def _known_device(signing_in: SignInServing, organization: str, claim: Use
 
 
 async def _user(signing_in: SignInServing, organization: str, claim: UserClaim) -> User:
-    served = await signing_in.served.get(organization)
+    try:
+        served = await signing_in.served.get(organization)
+    except OrganizationUnknown as error:
+        raise no_user() from error
     async with served.staging.connection() as connection:
         scope = await read_scope(connection)
         return await find_signed_in(connection, scope, claim.attribute, claim.value)

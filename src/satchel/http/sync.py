@@ -9,7 +9,9 @@ import msgspec
 import structlog
 from litestar import Controller, Request, Response, get, post
 
+from satchel.errors import EnrolmentRefused, OrganizationUnknown
 from satchel.http.auth import DeviceAuth
+from satchel.http.patience import Patience
 from satchel.identity.keys import PurposeKeys
 from satchel.protocol.messages import EnrollAnswer, EnrollRequest, Lease
 from satchel.provisioning.devices import Devices
@@ -50,10 +52,16 @@ class SyncController(Controller):
         return Response(await asyncio.to_thread(serving.ca_file.read_bytes), media_type="application/x-pem-file")
 
     @post("/orgs/{organization:str}/enroll", status_code=200)
-    async def enroll(self, organization: str, data: EnrollRequest, serving: SyncServing) -> EnrollAnswer:
-        """Exchange a one-time code for a device token."""
-        await serving.served.get(organization)
-        device, token = await serving.devices.enroll(organization, data.code, data.device_name)
+    async def enroll(
+        self, organization: str, data: EnrollRequest, request: AnyRequest, serving: SyncServing, patience: Patience
+    ) -> EnrollAnswer:
+        """Exchange a one-time code for a device token. Whether code or name is wrong is not told."""
+        with patience.attempt(request.client.host if request.client else None, organization):
+            try:
+                await serving.served.get(organization)
+            except OrganizationUnknown as error:
+                raise EnrolmentRefused from error
+            device, token = await serving.devices.enroll(organization, data.code, data.device_name)
         log.info("device enrolled", organization=organization, device=device.id)
         return EnrollAnswer(organization, device.id, device.user_id, device.user_name, token)
 

@@ -32,6 +32,14 @@ class Users:
         return self._known[key]
 
 
+def no_user() -> SignInRefused:
+    """What is said where there is no such user, and no such organization."""
+    return SignInRefused(
+        "The source has no user for this sign-in.",
+        hint="Check the organization's name; sign in as another user, or ask your administrator.",
+    )
+
+
 async def find_signed_in(connection: Connection, scope: Scope, attribute: str, value: str) -> User:
     """The enabled user of the source in whose row an attribute has this value, whatever its case.
 
@@ -57,7 +65,7 @@ async def find_signed_in(connection: Connection, scope: Scope, attribute: str, v
         value = rows[0][0] if rows else ""
     user = await read_user(connection, scope, value) if value else None
     if user is None:
-        raise SignInRefused("The source has no user for this sign-in.")
+        raise no_user()
     if not user.is_enabled:
         raise SignInRefused("The user for this sign-in is disabled at the source.")
     return user

@@ -43,8 +43,9 @@ class ServedOrganizations:
         return served if served is not None else await self.load(name)
 
     async def tenants(self, name: str) -> list[str]:
-        """Whose users may sign in, as an administrator said last. Errors: OrganizationUnknown."""
-        return (await self._organizations.get(name)).tenants
+        """Whose users may sign in, as an administrator said last; of an unknown organization nobody's."""
+        organization = await self._organizations.find(name)
+        return organization.tenants if organization else []
 
     async def head(self, name: str) -> Head:
         """The organization's head: from memory, or read once."""
