@@ -20,7 +20,7 @@ from tests.contract.issuer.fixture import TENANT
 from tests.lab.host import ROOT, Host, environment_of, wait_for
 from tests.lab.network import Network
 from tests.lab.secrets import Secrets
-from tests.lab.units import Units
+from tests.lab.units import DYNAMIC_USER, Units
 from tests.support.debian_postgres import binaries
 from tests.support.processes import EXAMPLE_PROFILE, Sandbox
 
@@ -51,9 +51,14 @@ _DATA = "/var/lib/postgresql/data"
 T = TypeVar("T")
 
 
-def lab_topology(program: str) -> str:
-    """The example's text: what runs is this very version, and it does not wait as long as in real life."""
-    return EXAMPLE.read_text().replace("[installation]\n", f'[installation]\nprogram = "{program}"\n') + _SETTINGS
+def lab_topology(program: str, objects: Path) -> str:
+    """The example's text: what runs is this very version, and it does not wait as long as in real life.
+
+    Its object storage is a folder that all hosts have, of the one user that services are here."""
+    text, storage = EXAMPLE.read_text(), '[objects]\nurl = "s3://satchel/objects"\n'
+    assert storage in text
+    text = text.replace(storage, "").replace("[installation]\n", f'[installation]\nprogram = "{program}"\n')
+    return f'{text}{_SETTINGS}[settings.storage]\nurl = "file://{objects}"\n'
 
 
 class Lab:
@@ -85,7 +90,10 @@ class Lab:
     def render(self, program: str) -> Topology:
         """Run `satchel deploy check` and `render` as an administrator does."""
         file = self.folder / "topology.toml"
-        file.write_text(lab_topology(program))
+        objects = self.folder / "objects"
+        objects.mkdir(exist_ok=True)
+        os.chown(objects, DYNAMIC_USER, DYNAMIC_USER)
+        file.write_text(lab_topology(program, objects))
         command = [sys.executable, "-m", "satchel", "deploy", "render", str(file), "--out", str(self.rendered)]
         subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env=environment_of())
         return parse(file.read_text())

@@ -20,7 +20,7 @@ _RESERVED = {"sync", "www"}
 
 def problems_of(topology: Topology) -> list[str]:
     """One sentence a problem; empty: it can be rendered."""
-    found = [*_names(topology), *_blocks(topology), *_roles(topology), *_settings(topology)]
+    found = [*_names(topology), *_blocks(topology), *_roles(topology), *_objects(topology), *_settings(topology)]
     if not found:  # addresses and names are good, so flows mean something
         found = [*_ports(topology), *_peers(topology)]
     return found
@@ -109,6 +109,16 @@ def _roles(topology: Topology) -> Iterator[str]:
         yield "identity.issuer: there is a host for it, but no issuer."
     if issuer:
         yield from _issuer(topology, urlsplit(issuer))
+
+
+def _objects(topology: Topology) -> Iterator[str]:
+    """What one host seals or logs, the others must find."""
+    hosts = topology.with_role(Role.SYNC, Role.WORKER)
+    if len(hosts) > 1 and not topology.objects.url and not topology.settings.get("storage", {}).get("url"):
+        yield (
+            f"objects.url: {', '.join(hosts)} would keep objects in a folder each, where the others do not find them; "
+            "give them one storage (s3://, az:// or gs://)."
+        )
 
 
 def _issuer(topology: Topology, address: SplitResult) -> Iterator[str]:

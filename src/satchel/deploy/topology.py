@@ -113,7 +113,9 @@ class Identity(Part, frozen=True, kw_only=True):
 class Objects(Part, frozen=True, kw_only=True):
     """Object storage."""
 
-    url: Annotated[str, Meta(description="s3://, az:// or gs:// URL; empty: a folder on each host.")] = ""
+    url: Annotated[
+        str, Meta(description="s3://, az:// or gs:// URL; empty: a folder, where services run on one host.")
+    ] = ""
 
 
 class Administration(Part, frozen=True, kw_only=True):

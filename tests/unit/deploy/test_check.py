@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from satchel.deploy.check import differences_of, problems_of
@@ -53,6 +55,7 @@ def test_unknown_keys_and_impossible_values_are_named(text: str, wrong: str, wor
         ("[databases]", "[settings.sync]\nrow_per_line = 5\n[databases]", "settings.sync.row_per_line"),
         ("[databases]", "[settings.secrets]\nkey = 'x'\n[databases]", "a secret does not belong"),
         ('["198.51.100.10"]', '["contoso"]', "'contoso' is no address or block"),
+        ('url = "s3://satchel/objects"', "", "sync1, sync2, worker1, worker2 would keep objects in a folder each"),
         ("[databases]", "[[allow]]\norigin='mars'\ntarget='db1'\nport=1\nwhy='far'\n[databases]", "'mars' is no host"),
     ],
 )  # fmt: skip
@@ -70,6 +73,16 @@ def test_two_listeners_on_one_port_are_found(text: str) -> None:
 def test_the_example_is_right(topology: Topology) -> None:
     assert problems_of(topology) == []
     assert differences_of(topology, render(topology, "x")) == []
+
+
+def test_a_folder_is_enough_on_one_host_and_where_the_settings_name_a_common_one(text: str) -> None:
+    storage = '[objects]\nurl = "s3://satchel/objects"\n'
+    common = text.replace(storage, '[settings.storage]\nurl = "file:///srv/objects"\n')
+    assert problems_of(parse(common)) == []
+    one = text.replace(storage, "")
+    for name in ("sync2", "worker1", "worker2"):
+        one = re.sub(rf"\[hosts\.{name}\]\n(.+\n)+\n", "", one)
+    assert problems_of(parse(one.replace('roles = ["sync"]', 'roles = ["sync", "worker"]'))) == []
 
 
 def test_a_flow_without_a_rule_and_a_rule_without_a_flow_are_found(topology: Topology) -> None:

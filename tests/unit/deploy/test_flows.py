@@ -40,7 +40,7 @@ def test_a_source_without_addresses_is_anywhere_outside(text: str) -> None:
 def test_an_issuer_outside_is_reached(text: str) -> None:
     changed = parse(
         text.replace("id1.field.example", "login.example").replace('"identity"', '"objects"')
-        + "[objects]\nurl = 's3://field'\n[ports]\nobjects = 9000\n"
+        + "[ports]\nobjects = 9000\n"
     )
     found = {(flow.origin, flow.port) for flow in flows_of(changed) if flow.target == "outside" and flow.port != 53}
     assert found == {(name, 443) for name in ("sync1", "sync2", "worker1", "worker2", "control1")}
