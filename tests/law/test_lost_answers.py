@@ -8,7 +8,8 @@ import pytest
 
 from satchel.database.pool import Database
 from satchel.model.writes import Played
-from tests.support.playback_world import UNIT, USER, World, base, created, gid, upd
+from tests.support.field_organization import compiled, item, profile
+from tests.support.playback_world import NOW, UNIT, USER, World, base, created, gid, upd
 
 
 @pytest.fixture
@@ -151,3 +152,25 @@ async def test_a_412_that_is_no_version_comes_home(world: World) -> None:
     s = await world.send(upd(row, name="taken"))
     await world.play(3)
     assert (await world.state(s))[0] == "held", (await world.state(s), world.source.plays)
+
+
+@pytest.mark.parametrize("is_user_gone", [True, False])
+async def test_what_may_have_been_executed_comes_home_where_nobody_may_look_any_more(
+    world: World, is_user_gone: bool
+) -> None:
+    """The user left the directory: the row still tells. Its entity is offered no more: its user is told so."""
+    await world.make()
+    row = world.contact()
+    await world.stage(row)
+    world.source.modes = ["lost_after"]
+    s = await world.send(upd(row, name="B"))
+    await world.play()
+    assert (await world.state(s))[0] == "sending"
+    if is_user_gone:
+        await world.org.change("user", removed=[(USER,)])
+    else:
+        await world.org.publish(compiled(profile(item("task", rows=["all"]))), NOW)
+    await world.play()
+    state, verdict, _ = await world.state(s)
+    assert (state, verdict) == (("settled", "accepted") if is_user_gone else ("held", "conflict"))
+    assert len(world.source.executed) == 1

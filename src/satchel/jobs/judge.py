@@ -150,7 +150,7 @@ class Judge:
         is_past: bool,
     ) -> JudgedEdit:
         user, model, buckets = await self._user(journaled.user_id, scope)
-        if is_past and user is not None:
+        if is_past:
             model = scope.client_model
         elif user is None or not user.is_enabled:
             raise Refusal(edit, Reason.PRIVILEGE, "This user is not active any more.")
@@ -162,7 +162,7 @@ class Judge:
             _check_values(edit, client, entity)
         names = [attribute.name for attribute in client.attributes]
         theirs = await read_image(self._connection, entity, names, edit.key)
-        if not is_past:
+        if user is not None and not is_past:
             await self._check_rights(edit, scope, user, client, theirs, buckets)
         row = theirs.values if theirs is not None and theirs.is_live else None
         before = _known(edit, known)

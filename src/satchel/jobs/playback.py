@@ -45,6 +45,8 @@ _REMEMBERED_DAYS = 1000
 """Of each set, what became of it."""
 _LATELY_SECONDS = 600.0
 """A source's audit may be read with clocks that are minutes apart."""
+_CHANGED_SINCE = "The answer of the source was lost, and the row has changed since: see what counts."
+_NOT_OFFERED = "The answer of the source was lost, and the row is not offered any more: nobody can tell what counts."
 log = structlog.get_logger()
 
 
@@ -200,10 +202,11 @@ class _Play:
         await self._refresh(judgement.edits)
         judgement = await self._judge(is_past=True)
         if not judgement.edits:
-            raise RetryLater("The user's rows cannot be read, and the source may have executed the edits.")
+            await self._settle_uncertain(_NOT_OFFERED)
+            return True
         executed = await was_executed(self._work, self._set, judgement.edits, attempt)
         if executed is None:
-            await self._settle_uncertain(judgement)
+            await self._settle_uncertain(_CHANGED_SINCE)
         elif executed:
             rows = sorted((each.edit.entity, each.edit.key) for each in judgement.edits)
             async with self._work.staging.transaction() as connection:
@@ -267,20 +270,20 @@ class _Play:
         for entity, keys in by_entity.values():
             await refresh_rows(self._work, entity, keys)
 
-    async def _settle_uncertain(self, judgement: Judgement) -> None:
-        """It may have been executed, and others changed the row since: sent again it could undo their change."""
+    async def _settle_uncertain(self, message: str) -> None:
+        """It may have been executed: sent again it could undo what others did since."""
         async with self._work.staging.snapshot() as connection:
             judge = Judge(connection, self._users)
             told = [
                 EditOutcome(
-                    id=each.edit.id,
+                    id=edit.id,
                     verdict=Verdict.CONFLICT,
                     code="satchel/uncertain",
-                    message="The answer of the source was lost, and the row has changed since: see what counts.",
-                    overlap=tuple(sorted(each.edit.values)),
-                    theirs=await judge.seen(self._set, each.edit),
+                    message=message,
+                    overlap=tuple(sorted(edit.values)),
+                    theirs=await judge.seen(self._set, edit),
                 )
-                for each in judgement.edits
+                for edit in self._set.edits
             ]
         await self._settle(outcome_of(self._set, Verdict.CONFLICT, told))
 

@@ -18,7 +18,6 @@ from satchel.buckets.snapshots import ask_for_projection
 from satchel.database.copying.fence import fenced_by
 from satchel.database.pool import Connection, Database
 from satchel.errors import StorageBusy, StorageMisconfigured, StoreBusy
-from satchel.journal.sets import outcomes
 from satchel.model.client_model import ClientEntity
 from satchel.model.ids import OpId
 from satchel.model.packing import pack_buckets
@@ -33,6 +32,7 @@ from satchel.sync.cursor import CursorState
 from satchel.sync.images import Images, Part, SealedFrame
 from satchel.sync.loading import load
 from satchel.sync.step import NO_IMAGE, Caller, Step, StepLimits, View, put_lines, remove_lines
+from satchel.sync.verdicts import verdict_lines
 
 log = structlog.get_logger()
 
@@ -185,23 +185,11 @@ async def _step(view: View, state: CursorState) -> Step:
     step.lines += tail_lines
     if not is_complete:
         return step
-    step.state, outcome_lines, is_complete = await _outcomes(view, step.state)
+    step.state, outcome_lines, is_complete = await verdict_lines(view, step.state)
     step.lines += outcome_lines
     if is_complete:
         step.state, step.is_end = _at_the_head(view, step.state), True
     return step
-
-
-async def _outcomes(view: View, state: CursorState) -> tuple[CursorState, list[bytes], bool]:
-    """Verdicts on the device's edits: behind all rows of this snapshot, so that what was accepted is there already."""
-    if state.verdict >= view.head.verdict:
-        return msgspec.structs.replace(state, verdict=view.head.verdict), [], True
-    limit = view.limits.rows_per_step
-    found = await outcomes(view.connection, view.device_id, after=state.verdict, until=view.head.verdict, limit=limit)
-    is_complete = len(found) < limit
-    verdict = view.head.verdict if is_complete else found[-1][0]
-    lines = [codec.outcome_line(outcome) for _, outcome in found]
-    return msgspec.structs.replace(state, verdict=verdict), lines, is_complete
 
 
 def _at_the_head(view: View, state: CursorState) -> CursorState:
