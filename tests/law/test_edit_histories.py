@@ -327,11 +327,15 @@ class History:
             return
         for each in gone:
             self.fates[before[each].id].is_undone = True
-        for each in phone.pending():  # what stood on it may go to the server once more
-            if (each.id, each.version) not in self.sets and not each.is_withdrawal:
+        self.follow(phone)
+        self.say(f"{phone.name} lets go of {gone} ({before[number].state})")
+
+    def follow(self, phone: Phone) -> None:
+        """What stood on a set that goes no further may go to the server once more, as its next version."""
+        for each in phone.pending():
+            if (each.id, each.version) not in self.sets:
                 newest = max(version for set_id, version in self.sets if set_id == each.id)
                 self.sets[each.id, each.version] = self.sets[each.id, newest]
-        self.say(f"{phone.name} lets go of {gone} ({before[number].state})")
 
     def decide(self, phone: Phone) -> None:
         """The user takes up what came home."""
@@ -381,6 +385,7 @@ class History:
         for key, row in phone.told.items():
             if is_whole or before.get(key) != id(row):
                 places[key] = staged[key]
+        self.follow(phone)
         self.say(f"{phone.name} downloads{'' if is_whole else f', cut at line {cut}'}")
 
     # Playback
