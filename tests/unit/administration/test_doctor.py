@@ -14,13 +14,19 @@ from satchel.administration.doctor.installation import (
     look_at_processes,
     look_at_queue,
 )
-from satchel.administration.doctor.organizations import look_at_edits, look_at_pulls, look_at_work
+from satchel.administration.doctor.organizations import (
+    look_at_edits,
+    look_at_pulls,
+    look_at_tenants,
+    look_at_work,
+)
 from satchel.database.pool import Database
 from satchel.identity.certificates import ensure_server_certificate, expiry_of
 from satchel.journal.look import Backlog, read_backlog
 from satchel.model.changes import Strategy, Watermark
 from satchel.provisioning.processes import Process, Processes, ProcessFacts
 from satchel.provisioning.schedule import Standing
+from satchel.settings.schema import SignIn as SignInSettings
 from satchel.staging.watermark import StoredWatermark
 from satchel.work.queue import QueueState, WorkQueue, make_queue, queue_state
 
@@ -42,6 +48,15 @@ ALL = [process("provisioning"), process("worker"), process("sync")]
 
 def test_three_services_that_live_are_well() -> None:
     assert worst(look_at_processes(ALL)) is Level.GOOD
+
+
+def test_an_organization_without_a_tenant_among_several_is_told() -> None:
+    one, other = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+    entra = "https://login.microsoftonline.com/organizations/v2.0"
+    settings = SignInSettings(issuer=entra, device_client_id="c", tenants=f"{one}, {other}")
+    assert worst(look_at_tenants("contoso", [], settings)) is Level.WARNING
+    assert look_at_tenants("contoso", [one], settings) == []
+    assert look_at_tenants("contoso", [], SignInSettings()) == []
 
 
 def test_a_service_of_which_none_lives_is_wrong() -> None:

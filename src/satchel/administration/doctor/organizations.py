@@ -11,11 +11,13 @@ import msgspec
 from satchel.administration.doctor.finding import Finding, Level, ago, good
 from satchel.assembly import Rooms
 from satchel.buckets.snapshots import count_snapshots
-from satchel.errors import SatchelError
+from satchel.errors import SatchelError, SignInRefused
+from satchel.identity.sign_in import sign_in_of
 from satchel.journal.look import Backlog, read_backlog
 from satchel.model.changes import Strategy
 from satchel.provisioning.organizations import Organization
 from satchel.provisioning.schedule import Standing, standing_of
+from satchel.settings.schema import SignIn as SignInSettings
 from satchel.source.connection import Connection
 from satchel.staging.rows import unusable_counts
 from satchel.staging.watermark import StoredWatermark, read_all
@@ -73,9 +75,26 @@ async def look_at_organization(
             message=f"{count:,} rows of {entity} could not be staged: devices do not have them.",
             advice=f"satchel org show {name} tells why; correct the values at the source.",
         ))  # fmt: skip
+    found += look_at_tenants(name, organization.tenants, rooms.settings.sign_in)
     if is_asking:
         found += await ask_source(rooms, organization)
     return found or [good("organization", "It is current.", name)], seen
+
+
+def look_at_tenants(name: str, bound: list[str], settings: SignInSettings) -> list[Finding]:
+    """Where several tenants may sign in, each organization must say whose users it lets in."""
+    rules = sign_in_of(settings)
+    if rules is None:
+        return []
+    try:
+        rules.tenants_of(frozenset(bound))
+    except SignInRefused:
+        return [Finding(
+            check="sign-in", level=Level.WARNING, organization=name,
+            message="Nobody can sign in on a new device: it is bound to none of [sign_in] tenants.",
+            advice=f"satchel org tenants {name} TENANT (of {', '.join(sorted(rules.tenants))})",
+        )]  # fmt: skip
+    return []
 
 
 def look_at_pulls(
