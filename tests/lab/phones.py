@@ -22,7 +22,7 @@ from typing import Any
 from satchel.device import Device, DeviceKey, by_browser
 from satchel.errors import DeviceBusy, RetryLater, SatchelError
 from tests.contract.issuer.fixture import RunningIssuer
-from tests.support.edit_torment import Kind, Verdicts, Worker
+from tests.support.edits.torment import Kind, Verdicts, Worker
 
 CONTACTS = Kind("contact", needed="lastname", attributes=("jobtitle",))
 PAUSE_SECONDS = (0.3, 1.2)

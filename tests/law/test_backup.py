@@ -10,7 +10,7 @@ import pytest
 
 from satchel.device import Device, DeviceKey, SetState
 from satchel.errors import SatchelError
-from tests.law.test_edits_kill import executed
+from tests.law.edits.test_kill import executed
 from tests.support.checker import differences
 from tests.support.processes import Satchel, sandbox, satchel, wait_for
 

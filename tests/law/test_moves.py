@@ -14,7 +14,7 @@ import pytest
 
 from satchel.device import Device, DeviceKey
 from satchel.errors import SatchelError
-from tests.law.test_edits_kill import executed
+from tests.law.edits.test_kill import executed
 from tests.law.test_kill import kill
 from tests.support.checker import differences
 from tests.support.debian_postgres import DebianPostgres

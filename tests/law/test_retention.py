@@ -14,7 +14,7 @@ import pytest
 from satchel.database.pool import Database
 from satchel.jobs.retire import retire
 from tests.law.test_scopes import PRINCIPALS, START, World, compiled, item, profile
-from tests.support.edit_phone import Phone
+from tests.support.edits.phone import Phone
 from tests.support.field_organization import StagedOrganization
 from tests.support.line_device import Line, LineDevice
 

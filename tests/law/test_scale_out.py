@@ -15,7 +15,7 @@ import pytest
 
 from satchel.device import Device, DeviceKey
 from satchel.errors import SatchelError
-from tests.law.test_edits_kill import executed
+from tests.law.edits.test_kill import executed
 from tests.support.balancer import Balancer
 from tests.support.checker import differences
 from tests.support.free_ports import free_port

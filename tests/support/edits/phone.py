@@ -28,7 +28,7 @@ from satchel.staging.users import Users
 from satchel.sync.cursor import CursorSeal
 from satchel.sync.download import download
 from satchel.sync.step import Caller, StepLimits
-from tests.support.edit_reference import Row
+from tests.support.edits.reference import Row
 
 
 class Phone:

@@ -12,7 +12,7 @@ from satchel.database.pool import Database
 from satchel.journal.look import Chosen, SeenSet, Show, close_sets, count_sets, find_sets, try_again
 from satchel.journal.sets import Attempt, mark_sending, outcomes, playable
 from satchel.model.edits import Outcome, Reason, Verdict
-from tests.support.playback_world import USER, World, gid, upd
+from tests.support.edits.world import USER, World, gid, upd
 
 
 @pytest.fixture

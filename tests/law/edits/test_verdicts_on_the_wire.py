@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from satchel.database.pool import Database
-from tests.support.edit_phone import Phone
+from tests.support.edits.phone import Phone
+from tests.support.edits.world import NOW, UNIT, USER, World
 from tests.support.field_organization import compiled, item, profile
-from tests.support.playback_world import NOW, UNIT, USER, World
 
 COLUMNS = ["name", "owner", "status"]
 

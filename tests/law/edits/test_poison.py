@@ -12,8 +12,8 @@ from satchel.errors import SourceUnreachable
 from satchel.journal.look import close_sets, try_again
 from satchel.model.metadata import Right
 from satchel.model.writes import Played
+from tests.support.edits.world import NOW, UNIT, USER, World, gid, upd
 from tests.support.field_organization import PRINCIPALS, compiled, item, profile
-from tests.support.playback_world import NOW, UNIT, USER, World, gid, upd
 
 
 @pytest.fixture

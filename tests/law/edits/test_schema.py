@@ -17,9 +17,9 @@ from satchel.device.edits.outbox import PendingSet, SetState
 from satchel.model.edits import Reason
 from satchel.model.metadata import Metadata
 from satchel.model.scope import Scope
-from tests.support.edit_phone import Phone
+from tests.support.edits.phone import Phone
+from tests.support.edits.world import NOW, UNIT, USER, World
 from tests.support.field_organization import METADATA, compiled, item, profile
-from tests.support.playback_world import NOW, UNIT, USER, World
 
 ALL = ["id", "name", "owner", "unit", "account", "status", "due"]
 TASK = item("task", rows=["all"])

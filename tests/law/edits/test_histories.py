@@ -30,10 +30,10 @@ from satchel.model.writes import Execution, Played
 from satchel.staging.head import read_scopes
 from satchel.staging.watermark import advance, read_watermark
 from satchel.staging.written import unsettled, writes_now
-from tests.support.edit_phone import Phone
-from tests.support.edit_reference import ATTRIBUTES, STAMP, Course, Ledger, Opinion, Reader, Row, Rules, Wish, shown
+from tests.support.edits.phone import Phone
+from tests.support.edits.reference import ATTRIBUTES, STAMP, Course, Ledger, Opinion, Reader, Row, Rules, Wish, shown
+from tests.support.edits.world import NOW, UNIT, USER, VOID, Memory
 from tests.support.field_organization import StagedOrganization, compiled, item, profile
-from tests.support.playback_world import NOW, UNIT, USER, VOID, Memory
 
 HISTORIES = int(os.environ.get("SATCHEL_TEST_HISTORIES", "40"))
 FIRST_SEED = int(os.environ.get("SATCHEL_TEST_FIRST_SEED", "0"))

@@ -29,7 +29,7 @@ from tests.contract.cap.shop import Shop
 from tests.law.test_kill import kill
 from tests.support.breaking_proxy import BreakingProxy, breaking_proxy
 from tests.support.checker import comparable
-from tests.support.edit_torment import Kind, Verdicts, Wish, Worker, come_home
+from tests.support.edits.torment import Kind, Verdicts, Wish, Worker, come_home
 from tests.support.processes import Satchel, satchel, wait_for
 
 EDITS = int(os.environ.get("SATCHEL_TEST_EDITS", "90"))

@@ -16,8 +16,8 @@ from satchel.device import Device, DeviceKey, PendingSet, SetState
 from satchel.errors import EditInvalid, SatchelError
 from satchel.model.edits import Edit
 
-ROOT = Path(__file__).parents[2]
-EDITING = "tests.support.edit_endlessly"
+ROOT = Path(__file__).parents[3]
+EDITING = "tests.support.edits.endlessly"
 PATIENCE_SECONDS = 150.0
 UNCERTAIN = "satchel/uncertain"
 """The code of an outcome where nobody knows whether the source executed it."""
@@ -191,6 +191,6 @@ def _come_home(worker: Worker, verdicts: Verdicts) -> None:
 
 
 def _wish(edit: Edit) -> Wish:
-    """An update by `edit_endlessly`: it sets one attribute."""
+    """An update by `endlessly`: it sets one attribute."""
     (attribute,) = edit.values
     return Wish(edit.key[0], edit.action.value, attribute, str(edit.values[attribute]))

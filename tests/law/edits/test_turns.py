@@ -12,7 +12,7 @@ from satchel.database.pool import Database
 from satchel.journal.receive import receive
 from satchel.model.writes import Played, Sent
 from satchel.staging.head import read_scope
-from tests.support.playback_world import USER, World, gid, upd
+from tests.support.edits.world import USER, World, gid, upd
 
 PILE, BEHIND = 200, 30
 

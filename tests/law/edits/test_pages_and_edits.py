@@ -15,7 +15,7 @@ from satchel.model.changes import Page
 from satchel.staging.head import read_scopes
 from satchel.staging.watermark import advance, read_watermark
 from satchel.staging.written import note_unsettled, unsettled, writes_now
-from tests.support.playback_world import VOID, World, created, gid, upd
+from tests.support.edits.world import VOID, World, created, gid, upd
 
 
 @pytest.fixture

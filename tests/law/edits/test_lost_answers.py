@@ -8,8 +8,8 @@ import pytest
 
 from satchel.database.pool import Database
 from satchel.model.writes import Played
+from tests.support.edits.world import NOW, UNIT, USER, World, base, created, gid, upd
 from tests.support.field_organization import compiled, item, profile
-from tests.support.playback_world import NOW, UNIT, USER, World, base, created, gid, upd
 
 
 @pytest.fixture

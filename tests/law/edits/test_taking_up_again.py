@@ -16,7 +16,7 @@ from satchel.journal.sets import Attempt, lock_verdicts, mark_sending, playable,
 from satchel.model.edits import Outcome, Verdict
 from satchel.model.writes import Played
 from satchel.staging.head import read_scope
-from tests.support.playback_world import NOW, USER, World, gid, upd
+from tests.support.edits.world import NOW, USER, World, gid, upd
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from satchel.database.pool import Database
-from tests.support.playback_world import World, base, gid, upd
+from tests.support.edits.world import World, base, gid, upd
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from satchel.device import Device, DeviceKey
 from satchel.errors import DeviceBusy, SatchelError
 from tests.law.test_kill import kill
 from tests.support.checker import differences
-from tests.support.edit_torment import Kind, Verdicts, Worker, come_home
+from tests.support.edits.torment import Kind, Verdicts, Worker, come_home
 from tests.support.processes import Sandbox, Satchel, sandbox, satchel, wait_for
 
 EDITS = int(os.environ.get("SATCHEL_TEST_EDITS", "120"))

@@ -16,9 +16,9 @@ from satchel.journal.rows import row_name
 from satchel.model.edits import Receipt, Verdict
 from satchel.model.metadata import Right
 from satchel.staging.head import read_scope
-from tests.law.test_edits_closed import again, close, conflict, numbers, told
+from tests.law.edits.test_closed import again, close, conflict, numbers, told
+from tests.support.edits.world import NOW, UNIT, USER, World, gid, upd
 from tests.support.field_organization import PRINCIPALS, compiled, item, profile
-from tests.support.playback_world import NOW, UNIT, USER, World, gid, upd
 
 
 @pytest.fixture

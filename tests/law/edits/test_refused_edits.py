@@ -15,8 +15,8 @@ from satchel.model.edits import Action, Edit
 from satchel.model.metadata import Right
 from satchel.model.scope import RowOwner
 from satchel.model.user import Grants, User
+from tests.support.edits.world import NOW, UNIT, USER, World, base, gid, upd
 from tests.support.field_organization import PRINCIPALS, compiled, item, profile
-from tests.support.playback_world import NOW, UNIT, USER, World, base, gid, upd
 
 
 @pytest.fixture
