@@ -11,7 +11,8 @@ from satchel.errors import InputInvalid
 from satchel.journal.look import Chosen, SeenSet, close_sets, find_sets, try_again
 from satchel.staging.head import read_head
 
-_AT_ONCE = 10_000
+MOST_AT_ONCE = 10_000
+"""Sets of one call; those who want more call again."""
 
 
 class Who(msgspec.Struct, frozen=True):
@@ -45,7 +46,7 @@ async def retry(rooms: Rooms, name: str, chosen: Chosen) -> Handled:
     """Have the chosen sets tried again now. Errors: OrganizationUnknown, InputInvalid where a number is unknown."""
     organization = await rooms.organizations.get(name)
     async with rooms.databases.open(organization, pool_size=1) as staging, staging.transaction() as connection:
-        numbers = _numbers(name, chosen, await find_sets(connection, msgspec.structs.replace(chosen, limit=_AT_ONCE)))
+        numbers = _numbers(name, chosen, await find_sets(connection, msgspec.structs.replace(chosen, limit=MOST_AT_ONCE)))
         done = await try_again(connection, numbers)
     if done:
         await rooms.begin_playback(name)
@@ -58,7 +59,7 @@ async def close(rooms: Rooms, name: str, chosen: Chosen, *, reason: str, even_if
     message = f"An administrator closed it: {reason}" if reason else "An administrator closed it."
     async with rooms.databases.open(organization, pool_size=1) as staging:
         async with staging.transaction() as connection:
-            found = await find_sets(connection, msgspec.structs.replace(chosen, limit=_AT_ONCE))
+            found = await find_sets(connection, msgspec.structs.replace(chosen, limit=MOST_AT_ONCE))
             numbers = _numbers(name, chosen, found)
             done, unsure = await close_sets(connection, numbers, message=message, even_if_executed=even_if_executed)
         async with staging.connection() as connection:

@@ -167,6 +167,8 @@ def _say(handled: Handled, done: str, as_json: bool) -> None:
         print_json(handled)
         return
     console.print(f"{len(handled.done)} {done}.")
+    if len(handled.done) + len(handled.settled) + len(handled.unsure) >= administration.MOST_AT_ONCE:
+        console.print(f"One call takes {administration.MOST_AT_ONCE:,}: run it again for what is left.")
     if handled.settled:
         console.print(f"{len(handled.settled)} are settled: {_listed(handled.settled)}.")
     if handled.unsure:
