@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import sys
 import tempfile
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.support.forker import forker
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
@@ -65,36 +65,9 @@ class Done:
 
 
 def run_line(words: list[str], environment: dict[str, str], folder: Path, typed: str = "") -> Done:
-    """Run `satchel ...` in a process of its own, forked from this one, which has everything imported already."""
-    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as given:
+    """Run `satchel ...` in a process of its own, forked from one that has everything imported already."""
+    with tempfile.NamedTemporaryFile() as output, tempfile.NamedTemporaryFile() as given:
         given.write(typed.encode())
-        given.seek(0)
-        pid = os.fork()
-        if pid == 0:
-            _be_satchel(words[1:], environment, folder, output.fileno(), given.fileno())
-        _, status = os.waitpid(pid, 0)
-        output.seek(0)
-        return Done(os.waitstatus_to_exitcode(status), output.read().decode(errors="replace"))
-
-
-def _be_satchel(arguments: list[str], environment: dict[str, str], folder: Path, output: int, given: int) -> None:
-    """The rest of the child's life."""
-    status = 70
-    try:
-        os.dup2(given, 0)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115 - until the end
-        os.environ.update(environment)
-        os.chdir(folder)
-        from satchel.cli.main import main
-
-        main(arguments)
-    except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else 1
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        given.flush()
+        status = forker().run(words[1:], {**os.environ, **environment}, folder, Path(output.name), Path(given.name))
+        return Done(status, Path(output.name).read_text(errors="replace"))
