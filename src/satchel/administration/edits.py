@@ -46,7 +46,8 @@ async def retry(rooms: Rooms, name: str, chosen: Chosen) -> Handled:
     """Have the chosen sets tried again now. Errors: OrganizationUnknown, InputInvalid where a number is unknown."""
     organization = await rooms.organizations.get(name)
     async with rooms.databases.open(organization, pool_size=1) as staging, staging.transaction() as connection:
-        numbers = _numbers(name, chosen, await find_sets(connection, msgspec.structs.replace(chosen, limit=MOST_AT_ONCE)))
+        found = await find_sets(connection, msgspec.structs.replace(chosen, limit=MOST_AT_ONCE))
+        numbers = _numbers(name, chosen, found)
         done = await try_again(connection, numbers)
     if done:
         await rooms.begin_playback(name)
