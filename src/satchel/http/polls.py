@@ -83,7 +83,7 @@ class Polls:
         device = await self._serving.auth.device(authorization, organization)
         body = await _body(receive, self._max_request_bytes)
         if body is None:
-            return _refusal(_TOO_LARGE)
+            return _refusal(_TOO_LARGE, connection="close")  # the body is not read to its end
         wait_seconds, data = _wait_seconds(scope["query_string"]), _decoded(body)
         seal = CursorSeal(self._serving.cursor_keys.all, organization, device.id)
         state = _open(seal, data.cursor)
