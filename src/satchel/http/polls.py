@@ -6,7 +6,7 @@ Most requests find nothing new and are answered from memory; there the framework
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -89,7 +89,7 @@ class Polls:
         state = _open(seal, data.cursor)
         since = OpId(-1)
         if state is not None:
-            found = await self._wait(device, state, data.model, wait_seconds, authorization)
+            found = await self._wait(device, state, data.model, wait_seconds, authorization, receive)
             if found is None:
                 return Answer(204, self._lease_header)
             since = found
@@ -107,9 +107,16 @@ class Polls:
         return Answer(200, _headers(encoding, media_type), batches=batches)
 
     async def _wait(
-        self, device: Device, state: CursorState, model: str | None, wait_seconds: float, authorization: str
+        self,
+        device: Device,
+        state: CursorState,
+        model: str | None,
+        wait_seconds: float,
+        authorization: str,
+        receive: Receive,
     ) -> OpId | None:
-        """Wait for something new: as `news`. A device that is blocked meanwhile is refused."""
+        """Wait for something new: as `news`. A device that is blocked meanwhile is refused; for one that is gone
+        meanwhile nothing is read any more."""
         heads = self._serving.served.heads
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait_seconds
@@ -125,7 +132,7 @@ class Polls:
             if heads.is_draining:  # who comes back at once finds another server soon
                 await asyncio.sleep(min(max(remaining, 0.0), DRAINING_WAIT_SECONDS))
                 return None
-            if remaining <= 0 or not await standing.wait(state, device.id, remaining):
+            if remaining <= 0 or not await _unless_gone(standing.wait(state, device.id, remaining), receive):
                 return None
             await self._serving.auth.device(authorization, device.organization)
 
@@ -209,6 +216,17 @@ def _organization(scope: Message) -> str | None:
         return None
     name = path[len(_BEFORE) : -len(_BEHIND)]
     return name if name and "/" not in name else None
+
+
+async def _unless_gone(waiting: Coroutine[Any, Any, bool], receive: Receive) -> bool:
+    """What the wait comes to; False where the client goes away before."""
+    wait, gone = asyncio.ensure_future(waiting), asyncio.ensure_future(receive())
+    try:
+        await asyncio.wait((wait, gone), return_when=asyncio.FIRST_COMPLETED)
+        return wait.done() and wait.result()
+    finally:
+        wait.cancel()
+        gone.cancel()
 
 
 async def _body(receive: Receive, max_bytes: int) -> bytes | None:
