@@ -101,7 +101,11 @@ async def test_older_page_after_a_lost_answer(world: World) -> None:
 
 
 async def test_a_page_between_a_write_through_and_its_note(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page looks for newer writes, a set is settled, the page is staged: one after the other, never interleaved."""
+    """A page looks for newer writes, a set is settled, the page is staged: one after the other, never interleaved.
+
+    The moment between is held open by a function of ours, as no lock that a test could hold stands there: any that
+    keeps the page back keeps the set back too.
+    """
     from satchel.jobs import apply
 
     await world.make()

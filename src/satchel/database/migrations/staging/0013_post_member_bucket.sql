@@ -1,4 +1,4 @@
--- That members have their buckets is checked once a statement instead of once a row, which took a sixth of a page's time.
+-- That members have their buckets is checked once a statement instead of once a row: a look and a lock for each.
 -- No bucket goes meanwhile: those who make members, and those who drop buckets, hold the write lock.
 alter table satchel.member drop constraint member_bucket_fkey;
 
