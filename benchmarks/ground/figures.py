@@ -89,7 +89,8 @@ class Book:
         row = self._row(subject)
         row.satchel = rounded(statistics.median(values))
         row.runs, row.lowest, row.highest = len(values), rounded(min(values)), rounded(max(values))
-        row.met, row.load = subject.is_met(row.satchel), rounded(os.getloadavg()[0])
+        row.met = subject.is_met(row.satchel)
+        row.measured_at, row.machine, row.load = now(), self._machine, rounded(os.getloadavg()[0])
         row.note = "; ".join(text for text in (subject.note, note) if text)
         return row.satchel
 
@@ -120,7 +121,7 @@ class Book:
                 row.peers = {**before.peers, **row.peers}
                 if row.limit is None:
                     row.limit, row.limit_is = before.limit, before.limit_is
-                if row.satchel is None:
+                if row.satchel is None and before.satchel is not None:
                     for name in (
                         "satchel",
                         "met",

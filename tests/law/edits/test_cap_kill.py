@@ -23,13 +23,12 @@ import httpx
 import pytest
 
 from satchel.device import Device, DeviceKey
-from satchel.errors import DeviceBusy, SatchelError
 from tests.contract.cap.fixture import cap_service
 from tests.contract.cap.shop import Shop
 from tests.law.test_kill import kill
 from tests.support.breaking_proxy import BreakingProxy, breaking_proxy
 from tests.support.checker import comparable
-from tests.support.edits.torment import Kind, Verdicts, Wish, Worker, come_home
+from tests.support.edits.torment import Kind, Verdicts, Wish, Worker, all_agree, come_home
 from tests.support.processes import Satchel, satchel, wait_for
 
 EDITS = int(os.environ.get("SATCHEL_TEST_EDITS", "90"))
@@ -228,20 +227,7 @@ def test_every_edit_is_executed_once_or_comes_home_without_an_audit(tmp_path: Pa
         come_home(workers, verdicts)
         check(shop, workers, verdicts)
         assert proxy.lost > 0, f"only {proxy.lost} answers were lost"
-        for worker in workers:
-            with worker.open() as device:
-
-                def agrees(device: Device = device) -> bool:
-                    try:
-                        device.sync()
-                    except (SatchelError, DeviceBusy):
-                        return False
-                    return not differences(device, shop)
-
-                try:
-                    wait_for(agrees, "the device to agree with the source", seconds=30)
-                except AssertionError:
-                    raise AssertionError(f"seed {SEED}: {differences(device, shop)[:5]}") from None
+        all_agree(workers, lambda device: differences(device, shop), f"seed {SEED}")
 
 
 def check(shop: Shop, workers: list[Worker], verdicts: Verdicts) -> None:

@@ -6,18 +6,10 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-import pytest
-
-from satchel.database.pool import Database
 from satchel.journal.look import Chosen, SeenSet, Show, close_sets, count_sets, find_sets, try_again
 from satchel.journal.sets import Attempt, mark_sending, outcomes, playable
 from satchel.model.edits import Outcome, Reason, Verdict
 from tests.support.edits.world import USER, World, gid, upd
-
-
-@pytest.fixture
-async def world(staging: Database) -> World:
-    return World(staging)
 
 
 async def seen(world: World, show: Show = Show.ALL, **chosen: Any) -> list[SeenSet]:

@@ -14,11 +14,10 @@ from typing import Any
 import pytest
 
 from satchel.device import Device, DeviceKey
-from satchel.errors import DeviceBusy, SatchelError
 from tests.law.test_kill import kill
 from tests.support.checker import differences
-from tests.support.edits.torment import Kind, Verdicts, Worker, come_home
-from tests.support.processes import Sandbox, Satchel, sandbox, satchel, wait_for
+from tests.support.edits.torment import Kind, Verdicts, Worker, all_agree, come_home
+from tests.support.processes import Sandbox, Satchel, sandbox, satchel
 
 EDITS = int(os.environ.get("SATCHEL_TEST_EDITS", "120"))
 DEVICES = 3
@@ -166,20 +165,7 @@ def test_every_edit_is_executed_once_or_comes_home(tmp_path: Path) -> None:
         come_home(workers, verdicts)
         check(source, user, workers, verdicts)
         print(f"{torment.kills} kills")
-        for worker in workers:
-            with worker.open() as device:
-
-                def agrees(device: Device = device) -> bool:
-                    try:
-                        device.sync()
-                    except (SatchelError, DeviceBusy):
-                        return False
-                    return not differences(device, source, user)
-
-                try:
-                    wait_for(agrees, "the device to agree with the source", seconds=30)
-                except AssertionError:
-                    raise AssertionError(f"seed {SEED}: {differences(device, source, user)[:5]}") from None
+        all_agree(workers, lambda device: differences(device, source, user), f"seed {SEED}")
 
 
 def check(source: Sandbox, user: str, workers: list[Worker], verdicts: Verdicts) -> None:

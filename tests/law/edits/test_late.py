@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from satchel.database.pool import Database
 from satchel.journal.look import Show
 from satchel.journal.receive import receive
 from satchel.journal.rows import row_name
@@ -19,11 +18,6 @@ from satchel.staging.head import read_scope
 from tests.law.edits.test_closed import again, close, conflict, numbers, told
 from tests.support.edits.world import NOW, UNIT, USER, World, gid, upd
 from tests.support.field_organization import PRINCIPALS, compiled, item, profile
-
-
-@pytest.fixture
-async def world(staging: Database) -> World:
-    return World(staging)
 
 
 async def hand_over(world: World, set_id: str, version: int, *edits: dict[str, Any]) -> Receipt:

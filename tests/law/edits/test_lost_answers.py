@@ -6,15 +6,9 @@ from typing import Any
 
 import pytest
 
-from satchel.database.pool import Database
 from satchel.model.writes import Played
 from tests.support.edits.world import NOW, UNIT, USER, World, base, created, gid, upd
 from tests.support.field_organization import compiled, item, profile
-
-
-@pytest.fixture
-async def world(staging: Database) -> World:
-    return World(staging)
 
 
 async def test_ok(world: World) -> None:

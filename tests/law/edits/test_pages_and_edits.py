@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from satchel.database.pool import Database
 from satchel.jobs.apply import apply_page
 from satchel.jobs.ask_again import ask_again, refresh_rows
 from satchel.model.changes import Page
@@ -16,11 +15,6 @@ from satchel.staging.head import read_scopes
 from satchel.staging.watermark import advance, read_watermark
 from satchel.staging.written import note_unsettled, unsettled, writes_now
 from tests.support.edits.world import VOID, World, created, gid, upd
-
-
-@pytest.fixture
-async def world(staging: Database) -> World:
-    return World(staging)
 
 
 async def _page(world: World, *rows: dict[str, Any]) -> Page:

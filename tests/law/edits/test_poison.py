@@ -7,18 +7,12 @@ from typing import Any
 
 import pytest
 
-from satchel.database.pool import Database
 from satchel.errors import SourceUnreachable
 from satchel.journal.look import close_sets, try_again
 from satchel.model.metadata import Right
 from satchel.model.writes import Played
 from tests.support.edits.world import NOW, UNIT, USER, World, gid, upd
 from tests.support.field_organization import PRINCIPALS, compiled, item, profile
-
-
-@pytest.fixture
-async def world(staging: Database) -> World:
-    return World(staging)
 
 
 def poison(world: World, *, status: int | None, is_executed: bool = False) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from satchel.database.pool import Database
 from satchel.jobs.judge import Judge, Refusal
 from satchel.model.edits import Action, Edit
 from satchel.model.metadata import Right
@@ -17,11 +16,6 @@ from satchel.model.scope import RowOwner
 from satchel.model.user import Grants, User
 from tests.support.edits.world import NOW, UNIT, USER, World, base, gid, upd
 from tests.support.field_organization import PRINCIPALS, compiled, item, profile
-
-
-@pytest.fixture
-async def world(staging: Database) -> World:
-    return World(staging)
 
 
 async def test_base_is_bounded_and_typed(world: World) -> None:

@@ -26,11 +26,6 @@ TASK = item("task", rows=["all"])
 
 
 @pytest.fixture
-async def world(staging: Database) -> World:
-    return World(staging)
-
-
-@pytest.fixture
 def phone(tmp_path: Path, staging: Database) -> Iterator[Phone]:
     opened = Phone("A", USER, tmp_path, staging)
     opened.may_lose_entities = True

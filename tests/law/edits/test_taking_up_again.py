@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from satchel.database.pool import Database
 from satchel.jobs.playback import playback
 from satchel.journal.receive import receive
 from satchel.journal.sets import Attempt, lock_verdicts, mark_sending, playable, settle
@@ -17,11 +16,6 @@ from satchel.model.edits import Outcome, Verdict
 from satchel.model.writes import Played
 from satchel.staging.head import read_scope
 from tests.support.edits.world import NOW, USER, World, gid, upd
-
-
-@pytest.fixture
-async def world(staging: Database) -> World:
-    return World(staging)
 
 
 async def test_a_player_that_lost_its_lock_is_fenced(world: World) -> None:

@@ -6,20 +6,13 @@ import asyncio
 from typing import Any
 
 import msgspec
-import pytest
 
-from satchel.database.pool import Database
 from satchel.journal.receive import receive
 from satchel.model.writes import Played, Sent
 from satchel.staging.head import read_scope
 from tests.support.edits.world import USER, World, gid, upd
 
 PILE, BEHIND = 200, 30
-
-
-@pytest.fixture
-async def world(staging: Database) -> World:
-    return World(staging)
 
 
 async def send_many(world: World, device: str, edits: list[dict[str, Any]]) -> list[str]:

@@ -6,13 +6,7 @@ import itertools
 
 import pytest
 
-from satchel.database.pool import Database
 from tests.support.edits.world import World, base, gid, upd
-
-
-@pytest.fixture
-async def world(staging: Database) -> World:
-    return World(staging)
 
 
 async def test_update_of_a_row_whose_create_was_not_told(world: World) -> None:

@@ -6,15 +6,16 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from satchel.device import Device, DeviceKey, PendingSet, SetState
-from satchel.errors import EditInvalid, SatchelError
+from satchel.errors import DeviceBusy, EditInvalid, SatchelError
 from satchel.model.edits import Edit
+from tests.support.processes import wait_for
 
 ROOT = Path(__file__).parents[3]
 EDITING = "tests.support.edits.endlessly"
@@ -188,6 +189,24 @@ def _come_home(worker: Worker, verdicts: Verdicts) -> None:
             f" {worker.trouble!r}"
         )
         time.sleep(0.05)
+
+
+def all_agree(workers: Sequence[Worker], differences: Callable[[Device], list[str]], told: str) -> None:
+    """Every device comes to equal its source; `told` stands before what differs where one does not."""
+    for worker in workers:
+        with worker.open() as device:
+
+            def agrees(device: Device = device) -> bool:
+                try:
+                    device.sync()
+                except (SatchelError, DeviceBusy):
+                    return False
+                return not differences(device)
+
+            try:
+                wait_for(agrees, "the device to agree with the source", seconds=30)
+            except AssertionError:
+                raise AssertionError(f"{told}: {differences(device)[:5]}") from None
 
 
 def _wish(edit: Edit) -> Wish:

@@ -47,6 +47,21 @@ def test_a_part_that_was_not_run_keeps_what_it_has(tmp_path: Path) -> None:
     assert (size["satchel"], size["machine"]) == (60.0, "another machine")
 
 
+def test_a_figure_that_comes_after_its_peers_is_of_its_own_day(tmp_path: Path) -> None:
+    first = Book("one machine", tmp_path / "latest.json")
+    first.note(RATE, [100.0])
+    first.figures[RATE.figure].measured_at = "2000-01-01T00:00+00:00"
+    first.save()
+    second = Book("another machine", tmp_path / "latest.json")
+    second.peer(RATE, "another", [50.0])
+    second.save()
+    second.note(RATE, [120.0])
+    second.save()
+    (rate,) = json.loads((tmp_path / "latest.json").read_text())
+    assert (rate["satchel"], rate["machine"]) == (120.0, "another machine")
+    assert rate["measured_at"] > "2000-01-02"
+
+
 def test_the_contacts_are_the_same_on_each_run_and_as_large_as_they_say() -> None:
     rows = list(contacts(2_000))
     assert rows == list(contacts(2_000))
