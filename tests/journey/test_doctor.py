@@ -8,14 +8,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from satchel.device import Device
 from tests.support.processes import Sandbox, Satchel, free_port, satchel, wait_for
 
-PORT = free_port()
+PORT, SYNC_PORT = free_port(), free_port()
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +27,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, source: Sandbox) -> Iterat
         "SATCHEL_TELEMETRY__FLUSH_SECONDS": "0.3",
         "SATCHEL_HEALTH__LOOK_SECONDS": "1",
         "SATCHEL_METRICS__PROVISIONING_PORT": str(PORT),
+        "SATCHEL_METRICS__SYNC_PORT": str(SYNC_PORT),
     }
     with satchel(folder, **settings) as started:
         started.add(source)
@@ -46,8 +49,8 @@ def bad(running: Satchel) -> dict[str, str]:
     return found
 
 
-def metric(name: str) -> list[str]:
-    page = httpx.get(f"http://127.0.0.1:{PORT}/metrics", timeout=10).text
+def metric(name: str, port: int = PORT) -> list[str]:
+    page = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
     return [line for line in page.splitlines() if line.startswith(name)]
 
 
@@ -67,6 +70,24 @@ def test_a_source_that_stopped_answering_shows_within_a_minute(running: Satchel,
         source.faults(down=False)
     wait_for(lambda: not metric('satchel_findings{check="source"'), "it to be over")
     wait_for(lambda: "over" in running.run("logs", "--text", "over", "--service", "provisioning"), "the log to say so")
+
+
+def test_a_device_that_goes_away_while_it_waits_is_waited_for_no_longer(
+    running: Satchel, source: Sandbox, tmp_path: Path
+) -> None:
+    """Its poll would wait for most of a minute, and the next large change would be read for it."""
+
+    def open_requests() -> float:
+        return sum(float(line.rpartition(" ")[2]) for line in metric("satchel_open_requests", SYNC_PORT))
+
+    with Device.enroll(running.invite(source.users[0]["id"]), tmp_path / "device", is_encrypted=False) as device:
+        device.sync()
+    command = [sys.executable, "-m", "satchel", "device", "watch", "--folder", str(tmp_path / "device")]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as child:
+        # Other requests are over at once: one that is there twenty times in turn is the poll.
+        wait_for(lambda: all(open_requests() == 1 for _ in range(20)), "it to wait")
+        child.kill()
+    wait_for(lambda: open_requests() == 0, "the server to notice", seconds=10)
 
 
 def test_a_worker_that_is_gone_shows(running: Satchel) -> None:
