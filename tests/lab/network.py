@@ -32,10 +32,12 @@ class Network:
         Path("/run/netns").mkdir()
         Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
         commands = ["link set lo up"]
-        for name, text in self._blocks.items():
+        for number, (name, text) in enumerate(self._blocks.items(), start=1):
             block = ip_network(text)
             commands += [
-                f"link add {name} type bridge forward_delay 0",
+                # Without an address of its own, a bridge takes the lowest one of its ports: the router's would change
+                # whenever a port comes or goes, and hosts would send to the old one until they ask again, 30 s later.
+                f"link add {name} address 02:00:00:00:00:{number:02x} type bridge forward_delay 0",
                 f"address add {block[1]}/{block.prefixlen} dev {name}",
                 f"link set {name} up",
             ]
