@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import uuid
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -12,10 +13,11 @@ import apsw
 import zstandard
 
 from satchel.database.pool import Database
+from satchel.protocol.compression import SealedFrame
 from satchel.staging.users import Users
 from satchel.sync.cursor import CursorSeal
 from satchel.sync.download import download
-from satchel.sync.images import Images, SealedFrame
+from satchel.sync.images import Images
 from satchel.sync.step import Caller, StepLimits
 
 Line = dict[str, Any]
@@ -24,9 +26,10 @@ Line = dict[str, Any]
 class LineDevice:
     """Holds rows by entity and key, each a mapping of columns."""
 
-    def __init__(self, user: str, images: Images | None = None) -> None:
+    def __init__(self, user: str, images: Images | None = None, encoding: str = "zstd") -> None:
         self.user = user
         self.images = images
+        self.encoding = encoding
         self.types: dict[str, dict[str, str]] = {}
         self.rows_in_images = 0
         self.seal = CursorSeal([b"k" * 32], "org", f"device of {user}")
@@ -91,7 +94,7 @@ class LineDevice:
             self.model,
             limits=limits,
             seal=self.seal.seal,
-            images=self.images,
+            read_frame=self.images.reader(self.encoding) if self.images else None,
         )
         try:
             async for batch in batches:
@@ -106,7 +109,10 @@ class LineDevice:
 
     def opened(self, frame: SealedFrame) -> Line:
         """A sealed frame as the line that puts the same rows."""
-        head, _, image = zstandard.ZstdDecompressor().decompress(frame.content).partition(b"\n")
+        assert frame.encoding == self.encoding
+        reader = zstandard.ZstdDecompressor() if self.encoding == "zstd" else zlib.decompressobj(-15)
+        plain = reader.decompress(frame.content)
+        head, _, image = plain.partition(b"\n")
         line = json.loads(head)
         assert len(image) == line["size"]
         guids, rest = image[: 16 * line.get("guids", 0)], image[16 * line.get("guids", 0) :]

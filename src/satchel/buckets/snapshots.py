@@ -13,6 +13,7 @@ from satchel.model.client_model import ClientEntity
 from satchel.model.ids import BucketId, OpId
 
 _SQL = load_queries(__file__)
+_GZIP_END = ".gzip"
 
 
 class Frame(msgspec.Struct, frozen=True, array_like=True):
@@ -34,6 +35,16 @@ class Frame(msgspec.Struct, frozen=True, array_like=True):
 def frame_digest(content: bytes) -> str:
     """A hash that finds what a storage did to the bytes of a frame. Cost: about a millisecond a megabyte."""
     return hashlib.blake2b(content, digest_size=8).hexdigest()
+
+
+def gzip_path(path: str, number: int) -> str:
+    """Where a frame of a snapshot stands as gzip, once somebody needed it."""
+    return f"{path}.{number}{_GZIP_END}"
+
+
+def snapshot_of_gzip(path: str) -> str | None:
+    """The path of the snapshot whose frame stands here as gzip; None where this is none."""
+    return path.rsplit(".", 2)[0] if path.endswith(_GZIP_END) else None
 
 
 class Snapshot(msgspec.Struct, frozen=True, array_like=True):

@@ -18,14 +18,14 @@ from satchel.http.problems import headers_of, told
 from satchel.http.sync import SyncServing
 from satchel.model.ids import OpId
 from satchel.protocol import codec
-from satchel.protocol.compression import Compressor, choose_encoding, compressor, unsealed
+from satchel.protocol.compression import SealedFrame, choose_encoding, compressor, unsealed
 from satchel.protocol.images import IMAGE_MEDIA_TYPE
 from satchel.protocol.lease import LEASE_HEADER, format_lease, with_lease
 from satchel.protocol.messages import MAX_WAIT_SECONDS, MEDIA_TYPE, PROBLEM_MEDIA_TYPE, End, Problem, SyncRequest
 from satchel.provisioning.devices import Device
 from satchel.sync.cursor import CursorSeal, CursorState
 from satchel.sync.download import download
-from satchel.sync.images import Images, SealedFrame
+from satchel.sync.images import ReadFrame
 from satchel.sync.shared import SharedChanges, SharedLines, news
 from satchel.sync.step import Caller
 from satchel.telemetry.request import enter_request
@@ -100,8 +100,8 @@ class Polls:
             if shared is not None:
                 return shared
         takes_images = IMAGE_MEDIA_TYPE in headers.get(b"accept", b"").decode("latin-1")
-        images = self._serving.images if takes_images else None
-        lines = await self._first_batch(device, authorization, state, data.model, seal, images)
+        read_frame = self._serving.images.reader(encoding) if takes_images else None
+        lines = await self._first_batch(device, authorization, state, data.model, seal, read_frame)
         media_type = IMAGE_MEDIA_TYPE if takes_images else MEDIA_TYPE
         batches = _compressed(lines, encoding, self._serving.compression_level)
         return Answer(200, _headers(encoding, media_type), batches=batches)
@@ -169,7 +169,7 @@ class Polls:
         state: CursorState | None,
         model: str | None,
         seal: CursorSeal,
-        images: Images | None,
+        read_frame: ReadFrame | None,
     ) -> AsyncIterator[bytes | SealedFrame]:
         """Start the download before the answer begins: what fails here is still a readable refusal. A device that is
         blocked or wiped meanwhile gets no more of it; it comes again, and is told."""
@@ -183,7 +183,7 @@ class Polls:
             model,
             limits=self._serving.limits,
             seal=seal.seal,
-            images=images,
+            read_frame=read_frame,
         )
         first = await anext(batches)
 
@@ -277,21 +277,16 @@ def _open(seal: CursorSeal, token: str | None) -> CursorState | None:
 async def _compressed(lines: AsyncIterator[bytes | SealedFrame], encoding: str, level: int) -> AsyncIterator[bytes]:
     """Compress batch by batch, each flushed, so that the device can commit what has arrived.
 
-    A sealed frame goes out as it is, between frames of ours: one after another they are one zstd stream.
+    A sealed frame of this encoding goes out as it is.
     """
-    compress: Compressor | None = None
+    compress = compressor(encoding, level)
     async for batch in lines:
-        if isinstance(batch, SealedFrame) and encoding == "zstd":
-            if compress is not None:
-                yield compress.finish()
-                compress = None
-            yield batch.content
+        if isinstance(batch, SealedFrame) and batch.encoding == encoding:
+            yield compress.splice(batch)
             continue
         plain = await asyncio.to_thread(unsealed, batch.content) if isinstance(batch, SealedFrame) else batch
-        compress = compress or compressor(encoding, level)
         yield compress.compress(plain) + compress.flush()
-    if compress is not None:
-        yield compress.finish()
+    yield compress.finish()
 
 
 def _headers(encoding: str, media_type: str = MEDIA_TYPE) -> dict[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -30,6 +30,7 @@ from satchel.buckets.snapshots import (
     last_look,
     note_look,
     retire_snapshots,
+    snapshot_of_gzip,
     snapshot_paths,
     snapshots_in_use,
     tail_rows,
@@ -66,7 +67,8 @@ class Sealing(msgspec.Struct, frozen=True, kw_only=True):
     grace_seconds: float
     """How long one that was replaced is kept for downloads under way."""
     forget_seconds: float
-    """How long columns that no device asks for any more keep their images."""
+    """How long columns that no device asks for any more keep their images, and gzip frames stand before they are made
+    anew for who still needs them."""
     frame_bytes: int = FRAME_BYTES
 
 
@@ -200,7 +202,8 @@ def _frame(entity: ClientEntity, columns: Sequence[str], rows: Sequence[Sequence
 
 async def _sweep(work: OrganizationWork, sealing: Sealing) -> None:
     """Delete snapshots retired long enough ago, manifest first; forget those whose objects are gone, so that they are
-    sealed anew; delete objects that no manifest knows, and halves of some."""
+    sealed anew; delete objects that no manifest knows, halves of some, and gzip frames that are old or whose snapshot
+    was deleted."""
     async with work.staging.transaction() as connection:
         dropped = await drop_retired(connection, sealing.grace_seconds)
         expected = await snapshot_paths(connection)
@@ -211,6 +214,7 @@ async def _sweep(work: OrganizationWork, sealing: Sealing) -> None:
         log.warning("snapshots are gone from object storage", organization=work.organization.name, count=len(gone))
         async with work.staging.transaction() as connection:
             await forget_snapshots(connection, gone)
+    await _sweep_gzip(sealing, there, dropped)
     too_old = datetime.now(UTC) - timedelta(seconds=max(ORPHAN_SECONDS, sealing.grace_seconds))
     await sealing.objects.delete_unfinished(snapshot_prefix(work), too_old)
     old = [path for path, modified_at in there.items() if modified_at < too_old]
@@ -219,5 +223,13 @@ async def _sweep(work: OrganizationWork, sealing: Sealing) -> None:
     async with work.staging.connection() as connection:
         known = await snapshot_paths(connection)
     for path in old:
-        if path not in known:
+        if (snapshot_of_gzip(path) or path) not in known:
+            await sealing.objects.delete(path)
+
+
+async def _sweep_gzip(sealing: Sealing, there: Mapping[str, datetime], dropped: Sequence[str]) -> None:
+    too_old = datetime.now(UTC) - timedelta(seconds=sealing.forget_seconds)
+    for path, modified_at in there.items():
+        snapshot = snapshot_of_gzip(path)
+        if snapshot is not None and (snapshot in dropped or modified_at < too_old):
             await sealing.objects.delete(path)

@@ -130,7 +130,8 @@ class Snapshots(Section, frozen=True, kw_only=True):
         float, Meta(ge=0, le=604800, description="How long a replaced snapshot is kept for downloads under way.")
     ] = 3600.0
     forget_days: Annotated[
-        float, Meta(ge=1, le=3650, description="How long columns keep their snapshots when no device asks any more.")
+        float,
+        Meta(ge=1, le=3650, description="How long snapshots of columns that no device asks for stay, and gzip frames."),
     ] = 30.0
 
 

@@ -22,6 +22,7 @@ from satchel.model.client_model import ClientEntity
 from satchel.model.ids import OpId
 from satchel.model.packing import pack_buckets
 from satchel.protocol import codec
+from satchel.protocol.compression import SealedFrame
 from satchel.protocol.images import projection_digest
 from satchel.protocol.messages import Begin, End
 from satchel.staging.head import Head, read_head, read_scope
@@ -29,7 +30,7 @@ from satchel.staging.users import Users
 from satchel.staging.watermark import generations, never_read
 from satchel.sync.binding import user_scope
 from satchel.sync.cursor import CursorState
-from satchel.sync.images import Images, Part, SealedFrame
+from satchel.sync.images import Part, ReadFrame
 from satchel.sync.loading import load
 from satchel.sync.step import NO_IMAGE, Caller, Step, StepLimits, View, put_lines, remove_lines
 from satchel.sync.verdicts import verdict_lines
@@ -53,14 +54,14 @@ async def download(
     *,
     limits: StepLimits,
     seal: Callable[[CursorState], str],
-    images: Images | None = None,
+    read_frame: ReadFrame | None = None,
 ) -> AsyncIterator[bytes | SealedFrame]:
     """The lines of an answer, a batch a step, from what the device has to the organization's head; frames in between
-    are sent as they are. `images`: None where the device takes none."""
+    are sent as they are. `read_frame`: None where the device takes no images."""
     is_first = True
     while True:
         async with database.snapshot() as connection:
-            view = await _view(connection, users, caller, limits, has_images=images is not None)
+            view = await _view(connection, users, caller, limits, has_images=read_frame is not None)
             state, begins_reset = _usable(state, view.head)
             if begins_reset:
                 await _require_home(connection)
@@ -80,33 +81,33 @@ async def download(
         if step.is_end:
             return
         await _ask(database, step.asks)
-        if images is not None:
-            async for sent in _frames(images, step, seal):
+        if read_frame is not None:
+            async for sent in _frames(read_frame, step, seal):
                 state = sent.state
                 yield sent.content
         is_first = False
 
 
-async def _frames(images: Images, step: Step, seal: Callable[[CursorState], str]) -> AsyncIterator[Sent]:
+async def _frames(read_frame: ReadFrame, step: Step, seal: Callable[[CursorState], str]) -> AsyncIterator[Sent]:
     """The frames of a step, a cursor behind each, with the state they leave. No transaction is open meanwhile: what
     leaves the bucket while they are sent leaves the device with the changes that follow."""
     state = step.state
     for part in step.frames:
-        content = await _read(images, part)
-        if content is None:
+        frame = await _read(read_frame, part)
+        if frame is None:
             # Its bucket comes row by row: a storage that does not answer delays no device.
             state = msgspec.structs.replace(state, image=0, image_frame=0, image_op=0)
             yield Sent(state, codec.cursor_line(seal(state)))
             return
         state = _behind(state, part)
-        if content:
-            yield Sent(state, SealedFrame(content))
+        if frame.content:
+            yield Sent(state, frame)
         yield Sent(state, codec.cursor_line(seal(state)))
 
 
-async def _read(images: Images, part: Part) -> bytes | None:
+async def _read(read_frame: ReadFrame, part: Part) -> SealedFrame | None:
     try:
-        return await images.read(part)
+        return await read_frame(part)
     except (StorageBusy, StorageMisconfigured) as error:
         log.warning("snapshot not read", reason=error.message)
         return None

@@ -91,9 +91,9 @@ class Sealed:
         moment = time.time() - ORPHAN_SECONDS - 60
         os.utime(self.folder / path, (moment, moment))
 
-    def device(self) -> LineDevice:
+    def device(self, encoding: str = "zstd") -> LineDevice:
         """A device that takes images."""
-        return LineDevice(USER, Images(self.objects, 10_000))
+        return LineDevice(USER, Images(self.objects, 10_000), encoding)
 
     async def half_synced(self) -> LineDevice:
         """A device that got the first frame, and whose connection broke behind it."""
@@ -253,3 +253,26 @@ async def test_a_storage_that_failed_is_sealed_to_again(sealed: Sealed) -> None:
     newcomer = sealed.device()
     await sealed.ends(newcomer, "a")
     assert newcomer.rows_in_images == ROWS
+
+
+async def test_gzip_frames_go_with_their_snapshot_or_of_age(sealed: Sealed) -> None:
+    (first,) = await sealed.seal()
+
+    async def gzip_client() -> set[str]:
+        device = sealed.device(encoding="gzip")
+        await sealed.ends(device, (await sealed.staging.fetch("select max(name) from staging.product"))[0][0])
+        assert device.rows_in_images == ROWS
+        return await sealed.there()
+
+    made = await gzip_client() - {first}
+    assert len(made) == ROWS  # a frame each
+    assert await sealed.seal() == {first} | made
+    for path in made:
+        os.utime(sealed.folder / path, (time.time() - 3_700, time.time() - 3_700))
+    assert await sealed.seal() == {first}  # of age
+    assert await gzip_client() == {first} | made
+    await sealed.change_all("b")
+    second = await sealed.seal() - made - {first}
+    assert made < await sealed.there()
+    assert await sealed.seal(grace_seconds=0.0) == second
+    assert not made & await gzip_client()
