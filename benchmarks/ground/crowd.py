@@ -11,7 +11,7 @@ import json
 import ssl
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import msgspec
@@ -77,7 +77,7 @@ class Crowd:
             self.arrivals.clear()
             self.all_wait.set()
         while True:
-            await self._poll(reader, writer, number, wait=WAIT_SECONDS)
+            await self._follow(reader, writer, number)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection(
@@ -99,11 +99,29 @@ class Crowd:
         take(member, body, headers.get("content-encoding", ""))
         return True
 
+    async def _follow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+        """Ask once, and take each change that comes, until the answer ends."""
+        member = self._plan.members[number]
+        writer.write(request(self._plan, member, WAIT_SECONDS, "&follow=1"))
+        status, headers = await read_head(reader)
+        if status == 204:
+            return
+        if status != 200:
+            raise RuntimeError(f"{status}")
+        text, size_bytes = b"", 0
+        decompressor = zstandard.ZstdDecompressor().decompressobj(read_across_frames=True)
+        async for part in body_parts(reader, headers):
+            text, size_bytes = text + decompressor.decompress(part), size_bytes + len(part)
+            if text.endswith(b"\n") and text.splitlines()[-1].startswith(b'{"end"'):
+                self.arrivals.append(Arrival(number, time.monotonic(), size_bytes))
+                take(member, text, "identity")
+                text, size_bytes = b"", 0
 
-def request(plan: Plan, member: Member, wait: int) -> bytes:
+
+def request(plan: Plan, member: Member, wait: int, more: str = "") -> bytes:
     """A request of the sync endpoint as bytes."""
     body = json.dumps({"cursor": member.cursor, "model": member.model}).encode()
-    target = f"/v1/orgs/{member.organization or plan.organization}/sync" + (f"?wait={wait}" if wait else "")
+    target = f"/v1/orgs/{member.organization or plan.organization}/sync" + (f"?wait={wait}{more}" if wait else "")
     head = (
         f"POST {target} HTTP/1.1\r\nHost: localhost:{plan.port}\r\nAuthorization: Bearer {member.token}\r\n"
         "Content-Type: application/json\r\nAccept-Encoding: zstd\r\nAccept: */*\r\n"
@@ -113,20 +131,27 @@ def request(plan: Plan, member: Member, wait: int) -> bytes:
 
 
 async def read_answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:
-    """Status, headers and body of an HTTP/1.1 answer. Source: RFC 9112, sections 4, 6.3, 7.1."""
+    """Status, headers and body of an HTTP/1.1 answer."""
+    status, headers = await read_head(reader)
+    return status, headers, b"" if status == 204 else b"".join([part async for part in body_parts(reader, headers)])
+
+
+async def read_head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
+    """Status and headers. Source: RFC 9112, section 4."""
     first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").rstrip().split("\r\n")
-    status = int(first.split(" ")[1])
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    if status == 204:
-        return status, headers, b""
+    return int(first.split(" ")[1]), headers
+
+
+async def body_parts(reader: asyncio.StreamReader, headers: dict[str, str]) -> AsyncIterator[bytes]:
+    """The body as it comes. Source: RFC 9112, sections 6.3, 7.1."""
     if headers.get("transfer-encoding") != "chunked":
-        return status, headers, await reader.readexactly(int(headers.get("content-length", "0")))
-    parts = []
+        yield await reader.readexactly(int(headers.get("content-length", "0")))
+        return
     while size := int(await reader.readline(), 16):
-        parts.append(await reader.readexactly(size))
+        yield await reader.readexactly(size)
         await reader.readexactly(2)
     await reader.readline()
-    return status, headers, b"".join(parts)
 
 
 def take(member: Member, body: bytes, encoding: str) -> None:

@@ -72,22 +72,33 @@ def test_a_source_that_stopped_answering_shows_within_a_minute(running: Satchel,
     wait_for(lambda: "over" in running.run("logs", "--text", "over", "--service", "provisioning"), "the log to say so")
 
 
-def test_a_device_that_goes_away_while_it_waits_is_waited_for_no_longer(
+def test_a_device_that_watches_gets_change_after_change_in_one_answer_until_it_goes_away(
     running: Satchel, source: Sandbox, tmp_path: Path
 ) -> None:
-    """Its poll would wait for most of a minute, and the next large change would be read for it."""
+    """Without notice of its going, it would be waited for most of a minute, and the next large change read for it."""
 
-    def open_requests() -> float:
-        return sum(float(line.rpartition(" ")[2]) for line in metric("satchel_open_requests", SYNC_PORT))
+    def total(name: str) -> float:
+        return sum(float(line.rpartition(" ")[2]) for line in metric(name, SYNC_PORT))
+
+    def answers() -> float:
+        return total('satchel_requests_total{endpoint="sync",route="/v1/orgs/{organization}/sync",status="200"')
 
     with Device.enroll(running.invite(source.users[0]["id"]), tmp_path / "device", is_encrypted=False) as device:
         device.sync()
-    command = [sys.executable, "-m", "satchel", "device", "watch", "--folder", str(tmp_path / "device")]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as child:
+        key = device.sql("select contactid from contact limit 1")[0]["contactid"]
+    command = [sys.executable, "-m", "satchel", "device", "watch", "--json", "--folder", str(tmp_path / "device")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
         # Other requests are over at once: one that is there twenty times in turn is the poll.
-        wait_for(lambda: all(open_requests() == 1 for _ in range(20)), "it to wait")
+        wait_for(lambda: all(total("satchel_open_requests") == 1 for _ in range(20)), "it to wait")
+        before = answers()
+        assert before > 0
+        for number in range(3):
+            source.send("PATCH", f"contacts({key})", json={"jobtitle": f"change {number}"})
+            assert json.loads(child.stdout.readline())["rows_put"] == 1
+        assert answers() == before  # it is not at its end
         child.kill()
-    wait_for(lambda: open_requests() == 0, "the server to notice", seconds=10)
+    wait_for(lambda: total("satchel_open_requests") == 0, "the server to notice", seconds=10)
 
 
 def test_a_worker_that_is_gone_shows(running: Satchel) -> None:

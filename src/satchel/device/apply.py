@@ -70,8 +70,7 @@ class Applier:
         self._has_loaded = False
         """A first load came to its end: the log is as large as it gets."""
         self._changes = Applied()
-        self.applied = Applied()
-        """What was committed."""
+        self._applied = Applied()
 
     def __enter__(self) -> Self:
         """Nothing is changed before the first line."""
@@ -106,6 +105,11 @@ class Applier:
                 raise ProtocolBroken("The server's answer does not fit the tables.") from error
         return line.end is not None
 
+    def counted(self) -> Applied:
+        """What was committed since this was asked last."""
+        applied, self._applied = self._applied, Applied()
+        return applied
+
     def _place(self, line: Line) -> None:
         """Images are put into their place before the transaction that takes their rows: one in each."""
         connection = self._store.connection
@@ -125,7 +129,7 @@ class Applier:
         self._placed = None
         self._store.set("cursor", cursor)
         connection.execute("commit")
-        self.applied.add(self._changes)
+        self._applied.add(self._changes)
         self._changes = Applied()
 
     def _apply(self, connection: apsw.Connection, overlay: Overlay, line: Line) -> None:

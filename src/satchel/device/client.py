@@ -12,7 +12,7 @@ from typing import Any, Self
 import apsw
 
 from satchel.device import endpoint as endpoints
-from satchel.device.download import Download, Progress, SyncReport, forget_position
+from satchel.device.download import Download, OnEnd, Progress, SyncReport, forget_position
 from satchel.device.edits import outbox
 from satchel.device.edits.editing import Changes, RowId
 from satchel.device.edits.outbox import PendingSet
@@ -197,13 +197,25 @@ class Device:
         Errors: ServerUnreachable (what arrived stays, the next sync goes on), TokenInvalid, CursorInvalid, DeviceBusy,
         SignInNeeded (edits wait), DeviceWiped (all is erased).
         """
+        return self._sync_on(progress, on_upload=on_upload, from_start=from_start, wait_seconds=wait_seconds)
+
+    def _sync_on(
+        self,
+        progress: Progress | None,
+        *,
+        on_upload: Callable[[UploadProgress], None] | None = None,
+        from_start: bool = False,
+        wait_seconds: float,
+        on_end: OnEnd | None = None,
+    ) -> SyncReport:
+        """As `sync`; with `on_end`, one answer after the other until the wait is over."""
         with self._folder.lock():
             self._check_standing()
             self._erase_locked(self._lease.ended())
             if from_start:
                 forget_position(self._writer)
             endpoint = self._endpoint = self._endpoint or Endpoint(self._enrolment)
-            download = Download(self._writer, self._endpoint, progress, clock=self._clock)
+            download = Download(self._writer, endpoint, progress, on_end=on_end, clock=self._clock)
 
             def go() -> SyncReport:
                 sent, problem = self._upload(endpoint, on_upload)
@@ -259,8 +271,14 @@ class Device:
     ) -> None:
         """Stay current until told to stop: each change arrives as it happens, and each edit goes out as it is made.
 
-        Networks may come and go, and so may another process that syncs.
+        Networks may come and go, and so may another process that syncs. `on_change` may read and edit; it must not
+        sync, which goes on meanwhile.
         """
+
+        def handed_over(report: SyncReport) -> bool:
+            if report.rows_put or report.rows_removed or report.was_reset or report.edits_settled:
+                on_change(report)
+            return should_stop()
 
         def trouble(error: SatchelError) -> None:
             if on_trouble is not None:
@@ -270,15 +288,13 @@ class Device:
         with sending(lambda: Store(self._folder.database, self._key), self._enrolment, trouble):
             while not should_stop():
                 try:
-                    report = self.sync(wait_seconds=WATCH_WAIT_SECONDS)
+                    self._sync_on(None, wait_seconds=WATCH_WAIT_SECONDS, on_end=handed_over)
                 except (RetryLater, DeviceBusy) as error:
                     trouble(error)
                     _wait(pause_seconds, should_stop)
                     pause_seconds = min(LONGEST_PAUSE_SECONDS, pause_seconds * 2)
                     continue
                 pause_seconds = 1.0
-                if report.rows_put or report.rows_removed or report.was_reset or report.edits_settled:
-                    on_change(report)
 
     @contextlib.contextmanager
     def edit(self) -> Iterator[Changes]:

@@ -64,6 +64,8 @@ class SyncReport(msgspec.Struct, kw_only=True):
 
 
 Progress = Callable[[SyncProgress], None]
+OnEnd = Callable[[SyncReport], bool]
+"""Takes a report; True where that was enough."""
 
 
 class Download:
@@ -75,14 +77,18 @@ class Download:
         endpoint: Endpoint,
         on_progress: Progress | None = None,
         *,
+        on_end: OnEnd | None = None,
         pause: Callable[[float], object] = time.sleep,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        """`on_progress` is told how far it is; `pause` waits between tries."""
+        """`on_progress` is told how far it is; `pause` waits between tries. `on_end` gets a report of its own whenever
+        the copy is complete; while a wait lasts, that may be several times."""
+        self._on_end = on_end
         self._pause = pause
         self._clock = clock
         self._store = store
         self._endpoint = endpoint
+        self._began = 0.0
         self._on_progress = on_progress
         self._report = SyncReport()
 
@@ -91,7 +97,7 @@ class Download:
 
         Errors: ServerUnreachable, Denied, Refused.
         """
-        began = time.monotonic()
+        self._began = time.monotonic()
         try:
             self._repeat(wait_seconds)
         except SatchelError as error:
@@ -99,13 +105,19 @@ class Download:
                 request = f" (request {error.facts['request']})" if "request" in error.facts else ""
                 self._store.set("last_error", f"{error.message} [{error.code}]{request}")
             raise
-        self._report.duration_seconds += time.monotonic() - began
+        self._complete()
+        return self._report
+
+    def _complete(self) -> None:
+        """The copy is as of its checkpoint."""
+        now = time.monotonic()
+        self._report.duration_seconds += now - self._began
+        self._began = now
         checkpoint = self._store.get("checkpoint")
         self._report.checkpoint = int(checkpoint) if checkpoint else None
         with self._store.transaction():
             self._store.set("last_sync", datetime.now(UTC).isoformat(timespec="seconds"))
             self._store.set("last_error", None)
-        return self._report
 
     def _repeat(self, wait_seconds: float) -> None:
         """A broken answer is resumed at the last cursor; as long as cursors come, there is no limit to that."""
@@ -143,7 +155,8 @@ class Download:
         """Ask and apply; True at the end. An answer may end early where the model changed: the next goes on."""
         request = SyncRequest(self._store.get("cursor"), self._store.model.digest if self._store.has_model else None)
         self._report.answers += 1
-        with self._endpoint.sync(request, wait_seconds) as answer, Applier(self._store, self._clock) as applier:
+        asked = self._endpoint.sync(request, wait_seconds, is_following=bool(wait_seconds) and self._on_end is not None)
+        with asked as answer, Applier(self._store, self._clock) as applier:
             if answer.status_code == httpx.codes.NO_CONTENT:
                 with self._store.transaction():
                     renew_lease(self._store, parse_lease(answer.headers.get(LEASE_HEADER)), self._clock.now())
@@ -153,20 +166,32 @@ class Download:
             try:
                 return self._read(answer, applier)
             finally:
-                self._add(applier.applied)
+                self._add(applier.counted())
 
     def _read(self, answer: httpx.Response, applier: Applier) -> bool:
+        """Read to its end; True where the copy is complete then."""
         base = dict(self._report.rows_by_entity)
         arriving = read_lines(self._chunks(answer), answer.headers.get("content-encoding", ""))
         with reading_ahead(arriving, depth=LINES_AHEAD, interrupt=lambda: interrupt(answer)) as lines:
+            is_complete = False
             for line in lines:
-                if applier.take(line):
+                is_complete = applier.take(line)
+                if is_complete and self._is_enough(applier):
                     return True
                 name = line.put or line.image
                 if self._on_progress is not None and name is not None:
                     base[name] = base.get(name, 0) + len(line.rows or ()) + line.count
                     self._on_progress(SyncProgress(name, base[name], self._report.bytes_received))
-        return False
+        return is_complete
+
+    def _is_enough(self, applier: Applier) -> bool:
+        """The copy is complete: whoever follows gets a report, and what comes next is another's."""
+        if self._on_end is None:
+            return True
+        self._add(applier.counted())
+        self._complete()
+        done, self._report = self._report, SyncReport(answers=self._report.answers)
+        return self._on_end(done)
 
     def _chunks(self, answer: httpx.Response) -> Iterator[bytes]:
         for chunk in answer.iter_raw():

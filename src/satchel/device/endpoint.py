@@ -154,10 +154,15 @@ class Endpoint:
         self._client.close()
 
     @contextmanager
-    def sync(self, request: SyncRequest, wait_seconds: float) -> Iterator[httpx.Response]:
-        """An answer, its body still to be read; 204: nothing new. Errors: as `error_of`, ServerUnreachable."""
+    def sync(
+        self, request: SyncRequest, wait_seconds: float, *, is_following: bool = False
+    ) -> Iterator[httpx.Response]:
+        """An answer, its body still to be read; 204: nothing new. Following: it may go on after its end with what is
+        new then, as long as the wait lasts. Errors: as `error_of`, ServerUnreachable."""
         path = f"/v1/orgs/{self._organization}/sync"
         parameters = {"wait": str(wait_seconds)} if wait_seconds else {}
+        if is_following:
+            parameters["follow"] = "1"
         timeout = httpx.Timeout(SILENCE_SECONDS + wait_seconds, connect=CONNECT_SECONDS)
         body = msgspec.json.encode(request)
         posted = self._client.stream("POST", path, params=parameters, content=body, timeout=timeout)

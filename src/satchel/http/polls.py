@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 import msgspec
 import zstandard
 
-from satchel.errors import CursorExpired, Denied, RequestInvalid, RetryLater
+from satchel.errors import CursorExpired, Denied, RequestInvalid, RetryLater, SatchelError
 from satchel.http.problems import headers_of, told
 from satchel.http.sync import SyncServing
 from satchel.model.ids import OpId
@@ -38,8 +38,24 @@ Application = Callable[..., Awaitable[None]]
 
 _BEFORE, _BEHIND = "/v1/orgs/", "/sync"
 _DECODE = msgspec.json.Decoder(SyncRequest).decode
+_FOLLOWED = frozenset({"zstd", "identity"})
+"""Encodings of which one answer may have several bodies, one after another."""
 _TOO_LARGE = Problem(title="The request is too large.", status=413, code=RequestInvalid.code)
 _NO_SUCH_METHOD = Problem(title="Method Not Allowed", status=405, code=RequestInvalid.code)
+
+
+class Poll(msgspec.Struct, frozen=True):
+    """Who asks, from where on, and how long they wait."""
+
+    device: Device
+    authorization: str
+    model: str | None
+    encoding: str
+    seal: CursorSeal
+    deadline: float
+    """When its wait is over, on the loop's clock."""
+    is_following: bool
+    receive: Receive
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -84,21 +100,24 @@ class Polls:
         body = await _body(receive, self._max_request_bytes)
         if body is None:
             return _refusal(_TOO_LARGE, connection="close")  # the body is not read to its end
-        wait_seconds, data = _wait_seconds(scope["query_string"]), _decoded(body)
+        wait_seconds, is_following = _asked(scope["query_string"])
+        data = _decoded(body)
         seal = CursorSeal(self._serving.cursor_keys.all, organization, device.id)
+        encoding = choose_encoding(headers.get(b"accept-encoding", b"").decode("latin-1"))
+        deadline = asyncio.get_running_loop().time() + wait_seconds
+        poll = Poll(device, authorization, data.model, encoding, seal, deadline, is_following, receive)
         state = _open(seal, data.cursor)
         since = OpId(-1)
         if state is not None:
-            found = await self._wait(device, state, data.model, wait_seconds, authorization, receive)
+            found = await self._wait(poll, state)
             if found is None:
                 return Answer(204, self._lease_header)
             since = found
         enter_request()
-        encoding = choose_encoding(headers.get(b"accept-encoding", b"").decode("latin-1"))
         if state is not None and since >= 0:
-            shared = await self._shared_answer(device, state, since, seal, encoding)
+            shared = await self._shared_answer(poll, state, since)
             if shared is not None:
-                return shared
+                return self._told(poll, *shared)
         takes_images = IMAGE_MEDIA_TYPE in headers.get(b"accept", b"").decode("latin-1")
         read_frame = self._serving.images.reader(encoding) if takes_images else None
         lines = await self._first_batch(device, authorization, state, data.model, seal, read_frame)
@@ -106,49 +125,58 @@ class Polls:
         batches = _compressed(lines, encoding, self._serving.compression_level)
         return Answer(200, _headers(encoding, media_type), batches=batches)
 
-    async def _wait(
-        self,
-        device: Device,
-        state: CursorState,
-        model: str | None,
-        wait_seconds: float,
-        authorization: str,
-        receive: Receive,
-    ) -> OpId | None:
+    async def _wait(self, poll: Poll, state: CursorState) -> OpId | None:
         """Wait for something new: as `news`. A device that is blocked meanwhile is refused; for one that is gone
         meanwhile nothing is read any more."""
-        heads = self._serving.served.heads
+        heads, device = self._serving.served.heads, poll.device
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + wait_seconds
         while True:
             standing = heads.standing(device.organization)
             if standing is None:
                 await self._serving.served.head(device.organization)
                 continue
-            since = news(standing, state, model, device.id)
+            since = news(standing, state, poll.model, device.id)
             if since is not None:
                 return since
-            remaining = deadline - loop.time()
+            remaining = poll.deadline - loop.time()
             if heads.is_draining:  # who comes back at once finds another server soon
                 await asyncio.sleep(min(max(remaining, 0.0), DRAINING_WAIT_SECONDS))
                 return None
-            if remaining <= 0 or not await _unless_gone(standing.wait(state, device.id, remaining), receive):
+            if remaining <= 0 or not await _unless_gone(standing.wait(state, device.id, remaining), poll.receive):
                 return None
-            await self._serving.auth.device(authorization, device.organization)
+            await self._serving.auth.device(poll.authorization, device.organization)
 
-    async def _shared_answer(
-        self, device: Device, state: CursorState, since: OpId, seal: CursorSeal, encoding: str
-    ) -> Answer | None:
+    async def _shared_answer(self, poll: Poll, state: CursorState, since: OpId) -> tuple[CursorState, bytes] | None:
+        """A change that others get as well: the state behind it, and its lines as they go out."""
+        device = poll.device
         served = await self._serving.served.get(device.organization)
         standing = self._serving.served.heads.standing(device.organization)
         if standing is None:
             return None
-        caller = Caller(device.user_id, device.id)
-        found = await self._shared.answer(served, standing, state, caller, since)
+        found = await self._shared.answer(served, standing, state, Caller(device.user_id, device.id), since)
         if found is None:
             return None
         now, lines = found
-        return Answer(200, _headers(encoding), self._joined(lines, End(now.checkpoint, seal.seal(now)), encoding))
+        return now, self._joined(lines, End(now.checkpoint, poll.seal.seal(now)), poll.encoding)
+
+    def _told(self, poll: Poll, state: CursorState, body: bytes) -> Answer:
+        headers = _headers(poll.encoding)
+        if poll.is_following and poll.encoding in _FOLLOWED:
+            return Answer(200, headers, batches=self._following(poll, state, body))
+        return Answer(200, headers, body)
+
+    async def _following(self, poll: Poll, state: CursorState, body: bytes) -> AsyncIterator[bytes]:
+        """One change after the other, while the wait lasts. What needs a look at the database of its own, or a refusal,
+        ends the answer: the device comes again, and is told."""
+        shared: tuple[CursorState, bytes] | None = (state, body)
+        while shared is not None:
+            state, body = shared
+            yield body
+            try:
+                since = await self._wait(poll, state)
+                shared = await self._shared_answer(poll, state, since) if since is not None and since >= 0 else None
+            except SatchelError:
+                return
 
     def _joined(self, shared: SharedLines, end: End, encoding: str) -> bytes:
         """One body. Frames of zstd follow one another; the shared one is compressed once."""
@@ -253,15 +281,16 @@ def _decoded(body: bytes) -> SyncRequest:
         raise RequestInvalid(f"The request is not usable: {str(error)[:200]}.") from error
 
 
-def _wait_seconds(query: bytes) -> float:
-    values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("wait", ["0"]) if query else ["0"]
+def _asked(query: bytes) -> tuple[float, bool]:
+    """How long to wait, and whether the answer goes on after its end."""
+    values = parse_qs(query.decode("latin-1"), keep_blank_values=True) if query else {}
     try:
-        seconds = float(values[-1])
+        seconds = float(values.get("wait", ["0"])[-1])
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds <= MAX_WAIT_SECONDS:
         raise RequestInvalid(f"wait is a number of seconds from 0 to {MAX_WAIT_SECONDS}.")
-    return seconds
+    return seconds, values.get("follow", ["0"])[-1] == "1"
 
 
 def _open(seal: CursorSeal, token: str | None) -> CursorState | None:

@@ -48,7 +48,7 @@ def test_rows_count_together_with_their_cursor(store: Store) -> None:
 
 
 def test_the_end_keeps_checkpoint_and_cursor(store: Store) -> None:
-    applied = apply(store, l.begin(), l.model(), l.put(l.contact("a"), l.contact("b")), l.end("c2", 7)).applied
+    applied = apply(store, l.begin(), l.model(), l.put(l.contact("a"), l.contact("b")), l.end("c2", 7)).counted()
 
     assert (store.get("cursor"), store.get("checkpoint")) == ("c2", "7")
     assert applied.rows_by_entity == {"contact": 2}
@@ -77,7 +77,7 @@ def test_a_first_load_counts_while_another_reads_from_the_log(store: Store, tmp_
 def test_put_replaces_and_remove_takes_away(store: Store) -> None:
     apply(store, l.begin(), l.model(), l.put(l.contact("a"), l.contact("b")), l.end("c1"))
 
-    applied = apply(store, l.begin(), l.put(l.contact("a", "Bea")), l.remove("b", "never here"), l.end("c2")).applied
+    applied = apply(store, l.begin(), l.put(l.contact("a", "Bea")), l.remove("b", "never here"), l.end("c2")).counted()
 
     assert contacts(store) == {"a": "Bea"}
     assert applied.rows_removed == 1

@@ -13,7 +13,14 @@ import msgspec
 import pytest
 
 from satchel.device.apply import Applied, Applier
-from satchel.device.download import LONGEST_PAUSE_SECONDS, MAX_IDLE_ANSWERS, TRIES, Download, forget_position
+from satchel.device.download import (
+    LONGEST_PAUSE_SECONDS,
+    MAX_IDLE_ANSWERS,
+    TRIES,
+    Download,
+    SyncReport,
+    forget_position,
+)
 from satchel.device.endpoint import error_of
 from satchel.device.store import Store
 from satchel.errors import (
@@ -42,11 +49,13 @@ class Answers:
         self.answers = list(answers)
         self.cursors: list[str | None] = []
         self.models: list[str | None] = []
+        self.follows: list[bool] = []
 
     @contextmanager
-    def sync(self, request: SyncRequest, wait_seconds: float) -> Iterator[httpx.Response]:
+    def sync(self, request: SyncRequest, _wait: float, *, is_following: bool) -> Iterator[httpx.Response]:
         self.cursors.append(request.cursor)
         self.models.append(request.model)
+        self.follows.append(is_following)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -72,7 +81,7 @@ def apply(store: Store, *lines: dict[str, Any]) -> Applied:
     with Applier(store) as applier:
         for line in l.decoded(lines):
             applier.take(line)
-    return applier.applied
+    return applier.counted()
 
 
 def rows_of(store: Store, table: str, *columns: str) -> set[tuple[Any, ...]]:
@@ -100,6 +109,40 @@ def test_cursors_that_come_are_progress_however_often_the_network_breaks(store: 
 
     assert (report.rows_put, report.checkpoint, report.answers) == (20, 9, 22)
     assert len(rows_of(store, "contact", "contactid")) == 20
+
+
+def test_who_follows_gets_a_report_of_each_change_in_one_answer(store: Store) -> None:
+    first = [l.begin(), l.model(), l.put(l.contact("a"), l.contact("b")), l.end("c1", 1)]
+    more = [l.begin(), l.put(l.contact("c")), l.end("c2", 2), l.begin(), l.remove("a"), l.end("c3", 3)]
+    endpoint = Answers([*first, *more])
+    reports: list[SyncReport] = []
+
+    Download(store, endpoint, on_end=lambda report: bool(reports.append(report))).run(wait_seconds=1)
+
+    assert [(r.checkpoint, r.rows_put, r.rows_removed) for r in reports] == [(1, 2, 0), (2, 1, 0), (3, 0, 1)]
+    assert endpoint.cursors == [None]
+    assert endpoint.follows == [True]
+    assert rows_of(store, "contact", "contactid") == {("b",), ("c",)}
+
+
+def test_who_follows_until_it_is_enough_reads_no_further(store: Store) -> None:
+    endpoint = Answers([l.begin(), l.model(), l.end("c1", 1), l.begin(), l.end("c2", 2)])
+
+    Download(store, endpoint, on_end=lambda report: report.checkpoint == 1).run(wait_seconds=1)
+
+    assert store.get("cursor") == "c1"
+
+
+def test_who_follows_goes_on_where_the_answer_broke_off(store: Store) -> None:
+    broken = [l.begin(), l.model(), l.put(l.contact("a")), l.end("c1", 1), l.begin(), l.put(l.contact("lost"))]
+    endpoint = Answers(broken, [l.begin(), l.put(l.contact("b")), l.end("c2", 2)])
+    reports: list[SyncReport] = []
+
+    Download(store, endpoint, pause=lambda _: None, on_end=lambda r: bool(reports.append(r))).run(wait_seconds=1)
+
+    assert [(r.checkpoint, r.rows_put) for r in reports] == [(1, 1), (2, 1)]
+    assert endpoint.cursors == [None, "c1"]
+    assert rows_of(store, "contact", "contactid") == {("a",), ("b",)}
 
 
 def test_cursors_that_bring_nothing_come_to_an_end(store: Store) -> None:
