@@ -19,8 +19,11 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server
 from litestar import Litestar
 
+from satchel.administration.console import console_issuer, console_sessions
 from satchel.administration.doctor.examine import keep_examining
 from satchel.assembly import Rooms, control_url, open_rooms
+from satchel.console.app import console_app
+from satchel.console.desk import Desk
 from satchel.database.pool import pool_use
 from satchel.errors import SatchelError
 from satchel.http.app import management_app, sync_app
@@ -138,6 +141,36 @@ async def run_sync(settings: Settings) -> None:
         )
 
 
+async def run_console(settings: Settings) -> None:
+    """The console: pages for administrators, over TLS. Errors: SettingInvalid, PortInUse."""
+    async with open_rooms(settings) as rooms:
+        certificate, draining = server_certificate(settings), Draining()
+        desk = desk_of(rooms)
+        own = settings.console
+        app = console_app(desk, rooms.control, draining, own.max_request_bytes)
+        server = _server(app, own.host, own.port, certificate, Tally())
+        serving = asyncio.ensure_future(server.serve())
+
+        async def drain() -> None:
+            draining.begin()
+            server.stop()  # type: ignore[no-untyped-call]
+            await asyncio.wait([serving], timeout=settings.sync.drain_seconds)
+
+        await _until_stopped(serving, *beside(rooms, certificate), drain=drain)
+
+
+def desk_of(rooms: Rooms) -> Desk:
+    """What the console's pages work with. Errors: SettingInvalid."""
+    own = rooms.settings.console
+    return Desk(
+        rooms=rooms,
+        sessions=console_sessions(rooms),
+        by_issuer=console_issuer(rooms.settings),
+        keys=rooms.key.keys("console"),
+        title=urlsplit(own.public_url).hostname or rooms.settings.scale_unit.name,
+    )
+
+
 def beside(rooms: Rooms, certificate: ServerCertificate | None = None) -> list[Coroutine[Any, Any, None]]:
     """What each service does beside its work: it says that it lives, and serves its metrics where a port is set.
 
@@ -145,7 +178,12 @@ def beside(rooms: Rooms, certificate: ServerCertificate | None = None) -> list[C
     """
     settings, telemetry = rooms.settings, running()
     ports = settings.metrics
-    port = {"provisioning": ports.provisioning_port, "worker": ports.worker_port, "sync": ports.sync_port}
+    port = {
+        "provisioning": ports.provisioning_port,
+        "worker": ports.worker_port,
+        "sync": ports.sync_port,
+        "console": ports.console_port,
+    }
     metrics.listen(ports.host, port.get(telemetry.service, 0))
 
     def facts() -> ProcessFacts:
@@ -197,7 +235,9 @@ def server_certificate(settings: Settings) -> ServerCertificate:
     public_host = urlsplit(settings.sync.public_url).hostname
     zone = settings.dns.zone.rstrip(".")
     below = (zone, f"*.{zone}") if zone else ()
-    names = [name for name in (public_host, settings.sync.host, settings.management.host, *below) if name]
+    console_host = urlsplit(settings.console.public_url).hostname
+    hosts = (public_host, console_host, settings.sync.host, settings.management.host, settings.console.host)
+    names = list(dict.fromkeys(name for name in (*hosts, *below) if name))
     return ensure_server_certificate(settings.tls_folder, names)
 
 

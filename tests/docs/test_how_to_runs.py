@@ -33,6 +33,9 @@ ELSEWHERE = {
         ("tests/journey/sign_in/test_browser.py", 'Command(tmp_path, link, "--no-browser")'),
     "satchel device sign-in satchel.contoso.com --org contoso --device-code":
         ("tests/journey/sign_in/test_browser.py", '"--device-code"'),
+    "satchel console open": ("tests/journey/console/test_console.py", '"console", "open"'),
+    "satchel logs --service console --text administrator --since 2d":
+        ("tests/journey/console/test_console.py", '"logs", "--service", "console", "--text", "administrator"'),
     "satchel device sync": ("tests/journey/test_stuck_edits.py", 'run("sync"'),
 }  # fmt: skip
 """Lines that need an issuer, a name server or several hosts: where they are run."""

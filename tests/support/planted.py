@@ -14,7 +14,7 @@ from pathlib import Path
 import zstandard
 
 MARK = "planted-" + secrets.token_hex(8)
-_TOKENS = re.compile(rb"satd_[\w-]{30,}|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}")
+_TOKENS = re.compile(rb"sat[ds]_[\w-]{30,}|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}")
 """Tokens of devices, and signed ones."""
 _OBJECTS = ("objects", "run")
 """What stands in a data folder besides databases and keys."""

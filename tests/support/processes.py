@@ -198,6 +198,7 @@ class Satchel:
             "SATCHEL_DATA__FOLDER": str(folder),
             "SATCHEL_SYNC__PORT": str(self.sync_port),
             "SATCHEL_MANAGEMENT__PORT": str(self.management_port),
+            "SATCHEL_CONSOLE__PORT": "0",  # only tests that look at it run one
             "SATCHEL_SCHEDULE__PULL_INTERVAL_SECONDS": "1",
             "SATCHEL_SCHEDULE__FULL_READ_INTERVAL_SECONDS": "2",
             "SATCHEL_SCHEDULE__TICK_SECONDS": "0.2",

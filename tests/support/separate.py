@@ -49,7 +49,7 @@ class SeparateServices:
             [sys.executable, "-m", "satchel", "run", "migrate"],
             env={**os.environ, **self._settings, **self.environment}, check=True, timeout=120,
         )  # fmt: skip
-        for name in SERVICES:
+        for name in (*SERVICES, *(["console"] if self._settings.get("SATCHEL_CONSOLE__PORT", "0") != "0" else [])):
             self._spawn(name)
         self._tending = threading.Thread(target=self._tend, daemon=True)
         self._tending.start()
@@ -78,7 +78,17 @@ class SeparateServices:
     def _spawn(self, name: str) -> None:
         with self._log.open("ab") as log:
             self._children[name] = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "TERM", "--", sys.executable, "-m", "satchel", "run", SERVICES[name]],
+                [
+                    "setpriv",
+                    "--pdeathsig",
+                    "TERM",
+                    "--",
+                    sys.executable,
+                    "-m",
+                    "satchel",
+                    "run",
+                    SERVICES.get(name, name),
+                ],
                 env={**os.environ, **self._settings, **self.environment},
                 stdout=log,
                 stderr=log,

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import obstore
 from obstore.store import LocalStore, ObjectStore
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from satchel import __version__
@@ -238,6 +239,10 @@ async def _begin_again(connection: Connection, settings: Settings, manifest: Man
         "update satchel.organization set is_refilling = true where state = 'active'",
     ):
         await connection.execute(statement)
+    for table in (sql.Identifier("satchel", name) for name in ("console_session", "console_link")):  # since version 12
+        found = await connection.execute("select to_regclass(%s) is not null", [table.as_string(connection)])
+        if (await found.fetchone() or (False,))[0]:
+            await connection.execute(sql.SQL("delete from {}").format(table))
     for each in manifest.staging:
         await connection.execute(
             "update satchel.organization set server = %s, database_name = %s where name = %s",

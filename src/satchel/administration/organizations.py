@@ -20,6 +20,7 @@ from satchel.identity.sign_in import sign_in_of
 from satchel.journal.look import Count, count_sets
 from satchel.model.changes import SourceInfo, Strategy
 from satchel.model.scope import Scope
+from satchel.model.work import WorkName
 from satchel.model.writes import Abilities
 from satchel.protocol.enrolment import SignInPlace, format_link, format_place
 from satchel.provisioning.organizations import NewOrganization, Organization, check_name
@@ -141,6 +142,38 @@ async def organization_status(rooms: Rooms, name: str) -> OrganizationStatus:
     )
 
 
+async def pull_now(rooms: Rooms, name: str, entity: str | None = None) -> list[str]:
+    """Have one entity pulled now, or all; their names. Errors: OrganizationUnknown, InputInvalid."""
+    status = await organization_status(rooms, name)
+    names = [each.entity for each in status.entities]
+    if entity and entity not in names:
+        raise InputInvalid(f"{name} stages no entity {entity!r}.", hint=f"It stages {', '.join(names)}.")
+    chosen = [entity] if entity else names
+    for one in chosen:
+        await rooms.events.request(name, WorkName.PULL, one)
+    return chosen
+
+
+def abilities_in_words(abilities: Abilities) -> list[str]:
+    """What the source can do, and what that means for edits; what is not known yet is left out."""
+    impersonates = (
+        "executes them in the user's name"
+        if abilities.impersonates
+        else "knows no impersonation: they count for Satchel's own account there"
+    )
+    told = (
+        (abilities.has_etags, "has row versions (ETags): nobody's change is overwritten unseen",
+         "has no row versions (ETags): rows are read before each write, and a change in between is overwritten"),
+        (abilities.requires_etags, "refuses writes without a version (428)", ""),
+        (abilities.has_batch, "executes several changes as a whole ($batch)",
+         "has no $batch: a transaction of several rows is rejected"),
+        (abilities.has_audit, "tells by its audit what was executed",
+         "has no audit: where an answer was lost and the row has changed since, the user decides"),
+    )  # fmt: skip
+    chosen = [yes if known else no for known, yes, no in told if known is not None]
+    return [impersonates, *(words for words in chosen if words)]
+
+
 async def _preparing(connection: DatabaseConnection, scopes: Scopes) -> list[str]:
     """What is missing until published profiles come into force, in words."""
     if scopes.next is None:
@@ -153,11 +186,11 @@ async def _preparing(connection: DatabaseConnection, scopes: Scopes) -> list[str
     return waiting + sorted(set(filling)) or ["about to come into force"]
 
 
-async def users_of(rooms: Rooms, name: str, limit: int) -> list[tuple[str, str]]:
-    """Enabled users of the source (id, name)."""
+async def users_of(rooms: Rooms, name: str, limit: int, text: str = "") -> list[tuple[str, str]]:
+    """Enabled users of the source (id, name), whose name or id has this text in it."""
     organization = await rooms.organizations.get(name)
     async with rooms.databases.open(organization, pool_size=1) as staging, staging.connection() as connection:
-        return await find_users(connection, await read_scope(connection), limit)
+        return await find_users(connection, await read_scope(connection), limit, text)
 
 
 async def invite(rooms: Rooms, name: str, user_id: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -42,6 +43,19 @@ class Difference(msgspec.Struct, frozen=True):
     """Entities whose rows are sent again, with other columns."""
     rows_changed: list[str]
     """Entities of which devices get other rows; rows they have already are not sent again."""
+
+
+class ProfileSummary(msgspec.Struct, frozen=True):
+    """A profile, and how far it is."""
+
+    name: str
+    in_force: int | None
+    """The version that is in force; None: it is withdrawn, or a draft."""
+    newest: int
+    since: datetime | None
+    """When it came into force."""
+    comment: str
+    """Of the newest version."""
 
 
 class FamilyDecision(msgspec.Struct, frozen=True):
@@ -117,6 +131,18 @@ async def _import_one(
     except ProfileInvalid as error:
         return None, text, (*notes, f"It cannot be kept as it is: {error.message} {error.hint or ''}".rstrip())
     return version, text, notes
+
+
+async def profiles_of(rooms: Rooms, name: str) -> list[ProfileSummary]:
+    """All profiles of an organization, by name. Errors: OrganizationUnknown."""
+    found: dict[str, ProfileSummary] = {}
+    for each in await rooms.profiles.versions(await rooms.organizations.get(name)):
+        before = found.get(each.name)
+        in_force, since = (before.in_force, before.since) if before else (None, None)
+        if each.is_published:
+            in_force, since = each.version, each.published_at
+        found[each.name] = ProfileSummary(each.name, in_force, each.version, since, each.comment)
+    return list(found.values())
 
 
 async def validate_profile(rooms: Rooms, name: str, text: str) -> Scope:

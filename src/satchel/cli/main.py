@@ -24,6 +24,7 @@ COMMANDS = {
     "dns": "Names of organizations: check, export.",
     "profile": "Offline profiles: import, preview, publish, explain.",
     "edits": "Edits of devices: list, show, retry, close.",
+    "console": "The console in the browser: open.",
     "doctor": "Is everything well? What is not, and what to do.",
     "logs": "Search the logs of all services.",
     "trace": "Show what a request or work item led to, with durations.",

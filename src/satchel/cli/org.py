@@ -9,15 +9,13 @@ from typing import Any
 import click
 
 from satchel.administration import organizations as administration
+from satchel.administration.devices import block_device, devices_of, wipe_device
 from satchel.assembly import Rooms
 from satchel.cli.options import json_option, settings_options
 from satchel.cli.org_move import move
 from satchel.cli.org_tenants import tenants
 from satchel.cli.output import console, print_json, print_rows, progress
 from satchel.cli.rooms import run_with_rooms
-from satchel.errors import InputInvalid
-from satchel.model.work import WorkName
-from satchel.model.writes import Abilities
 from satchel.provisioning.devices import DeviceRow
 from satchel.source.connection import Connection
 
@@ -195,7 +193,7 @@ def show(name: str, config: Path | None, data_folder: Path | None, as_json: bool
         console.print(f"Edits of devices: {counted}.  `satchel edits list {name}`")
     if status.abilities is not None:
         console.print("For edits the source")
-        for words in _abilities_in_words(status.abilities):
+        for words in administration.abilities_in_words(status.abilities):
             console.print(f"  {words}")
 
 
@@ -209,12 +207,7 @@ def pull(name: str, entity: str | None, wait: bool, config: Path | None, data_fo
 
     async def act(rooms: Rooms) -> None:
         since = datetime.now(UTC)
-        status = await administration.organization_status(rooms, name)
-        names = [e.entity for e in status.entities]
-        if entity and entity not in names:
-            raise InputInvalid(f"{name} stages no entity {entity!r}.", hint=f"It stages {', '.join(names)}.")
-        for one in [entity] if entity else names:
-            await rooms.events.request(name, WorkName.PULL, one)
+        await administration.pull_now(rooms, name, entity)
         if wait:
             await _watch_pulls(rooms, name, since)
 
@@ -267,7 +260,7 @@ def devices(name: str, config: Path | None, data_folder: Path | None, as_json: b
     """The organization's devices."""
 
     async def act(rooms: Rooms) -> list[DeviceRow]:
-        return await rooms.devices.of_organization(await rooms.organizations.get(name))
+        return await devices_of(rooms, name)
 
     rows = [
         {
@@ -297,7 +290,7 @@ def block(name: str, device_id: str, undo: bool, config: Path | None, data_folde
     """Refuse a device from now on."""
 
     async def act(rooms: Rooms) -> None:
-        await rooms.devices.block(await rooms.organizations.get(name), device_id, is_blocked=not undo)
+        await block_device(rooms, name, device_id, is_blocked=not undo)
 
     run_with_rooms(config, data_folder, act)
 
@@ -313,7 +306,7 @@ def wipe(name: str, device_id: str, yes: bool, config: Path | None, data_folder:
         click.confirm(f"Erase all that device {device_id} holds? This cannot be taken back.", abort=True)
 
     async def act(rooms: Rooms) -> None:
-        await rooms.devices.wipe(await rooms.organizations.get(name), device_id)
+        await wipe_device(rooms, name, device_id)
 
     run_with_rooms(config, data_folder, act)
 
@@ -335,26 +328,6 @@ def _wipe_for_people(device: DeviceRow) -> str:
         if moment is not None:
             return f"{word} {moment.isoformat(timespec='seconds')}"
     return ""
-
-
-def _abilities_in_words(abilities: Abilities) -> list[str]:
-    """What the source can do, and what that means for edits; what is not known yet is left out."""
-    impersonates = (
-        "executes them in the user's name"
-        if abilities.impersonates
-        else "knows no impersonation: they count for Satchel's own account there"
-    )
-    told = (
-        (abilities.has_etags, "has row versions (ETags): nobody's change is overwritten unseen",
-         "has no row versions (ETags): rows are read before each write, and a change in between is overwritten"),
-        (abilities.requires_etags, "refuses writes without a version (428)", ""),
-        (abilities.has_batch, "executes several changes as a whole ($batch)",
-         "has no $batch: a transaction of several rows is rejected"),
-        (abilities.has_audit, "tells by its audit what was executed",
-         "has no audit: where an answer was lost and the row has changed since, the user decides"),
-    )  # fmt: skip
-    chosen = [yes if known else no for known, yes, no in told if known is not None]
-    return [impersonates, *(words for words in chosen if words)]
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -151,15 +151,11 @@ def withdraw(organization: str, name: str, config: Path | None, data_folder: Pat
 def list_(organization: str, config: Path | None, data_folder: Path | None, as_json: bool) -> None:
     """The organization's profiles."""
 
-    async def act(rooms: Rooms) -> list[dict[str, object]]:
-        found: dict[str, dict[str, object]] = {}
-        for each in await rooms.profiles.versions(await rooms.organizations.get(organization)):
-            row = found.setdefault(each.name, {"profile": each.name, "in_force": None, "newest": 0})
-            row["newest"] = each.version
-            row["in_force"] = each.version if each.is_published else row["in_force"]
-        return list(found.values())
-
-    _print(run_with_rooms(config, data_folder, act), as_json)
+    found = run_with_rooms(config, data_folder, lambda rooms: administration.profiles_of(rooms, organization))
+    rows: list[dict[str, object]] = [
+        {"profile": each.name, "in_force": each.in_force, "newest": each.newest} for each in found
+    ]
+    _print(rows, as_json)
 
 
 @command.command()

@@ -87,3 +87,12 @@ def sync(config: Path | None, data_folder: Path | None) -> None:
     from satchel.services import run_sync
 
     _run("sync", config, data_folder, run_sync, uvloop.new_event_loop)
+
+
+@command.command()
+@settings_options
+def console(config: Path | None, data_folder: Path | None) -> None:
+    """Serves the console: web pages for administrators."""
+    from satchel.services import run_console
+
+    _run("console", config, data_folder, run_console)

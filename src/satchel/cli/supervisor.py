@@ -23,7 +23,7 @@ from satchel.errors import ConfigError, DatabaseUnusable, DataFolderUnusable, Po
 from satchel.identity.keys import MasterKey, write_private
 from satchel.settings.schema import Settings
 
-SERVICES = ("provisioning", "worker", "sync")
+SERVICES = ("provisioning", "worker", "sync", "console")
 MISCONFIGURED = 2
 STOP_SECONDS = 12.0
 READY_SECONDS = 60.0
@@ -107,6 +107,8 @@ class Supervisor:
         MasterKey.load(self._settings)  # a key that cannot be used shows before anything starts
         _require_free_port(self._settings.sync.host, self._settings.sync.port)
         _require_free_port(self._settings.management.host, self._settings.management.port)
+        if self._settings.console.port:
+            _require_free_port(self._settings.console.host, self._settings.console.port)
         try:
             self._start()
             self._tend(on_ready)
@@ -130,7 +132,10 @@ class Supervisor:
         migration = subprocess.run([*run, "migrate"], env=environment, check=False)
         if migration.returncode != 0:
             raise DatabaseUnusable("The control database could not be prepared; the message stands above.")
-        self._services = [Service(name, [*run, name], environment) for name in SERVICES]
+        self._services = [Service(name, [*run, name], environment) for name in SERVICES if self._wants(name)]
+
+    def _wants(self, service: str) -> bool:
+        return service != "console" or self._settings.console.port > 0
 
     def _tend(self, on_ready: Callable[[], None]) -> None:
         began, is_ready = time.monotonic(), False

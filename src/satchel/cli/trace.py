@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -12,17 +11,15 @@ import msgspec
 from rich.markup import escape
 from rich.tree import Tree
 
+from satchel.administration.traces import Branch, Trace, find_trace
 from satchel.cli.logs import Moment
 from satchel.cli.options import json_option, load_settings, settings_options
 from satchel.cli.output import console, print_json
-from satchel.errors import InputInvalid
-from satchel.storage import Objects, open_objects
+from satchel.storage import open_objects
 from satchel.telemetry import log
-from satchel.telemetry.search import Record, Wanted, find_logs, find_spans, time_of_record
-from satchel.telemetry.trace import SpanRecord, time_of
+from satchel.telemetry.search import Record, time_of_record
+from satchel.telemetry.trace import SpanRecord
 
-LOOK_AHEAD = timedelta(hours=2)
-_ID = re.compile(r"[0-9a-f]{32}")
 _HIDDEN = frozenset({"endpoint", "route", "outcome"})
 
 
@@ -48,46 +45,29 @@ def command(
     """
     settings = load_settings(config, data_folder)
     log.configure("warning", settings.log.format, "cli")
-    trace_id = trace_id.replace("-", "").lower()
-    if not _ID.fullmatch(trace_id):
-        raise InputInvalid(f"{trace_id!r} is not a trace id: 32 hexadecimal digits.")
-    began = since or time_of(trace_id) or datetime.now(UTC) - timedelta(hours=1)
-    end = until or began + LOOK_AHEAD
-    wanted = Wanted(since=began - timedelta(minutes=5), until=end, organization=organization, trace=trace_id)
-    spans, records = asyncio.run(_find(open_objects(settings), wanted))
+    found = asyncio.run(
+        find_trace(open_objects(settings), trace_id, organization=organization, since=since, until=until)
+    )
     if as_json:
-        print_json({"spans": [msgspec.to_builtins(span) for span in spans], "logs": records})
-    elif not spans and not records:
-        console.print(
-            f"Nothing of it between {_local(wanted.since)} and {_local(end)}. --since and --until look elsewhere."
-        )
+        print_json({"spans": [msgspec.to_builtins(span) for span in found.spans], "logs": found.records})
+    elif not found.spans and not found.records:
+        times = f"{_local(found.since)} and {_local(found.until)}"
+        console.print(f"Nothing of it between {times}. --since and --until look elsewhere.")
     else:
-        _print_tree(trace_id, spans, records)
+        _print_tree(found)
 
 
-async def _find(objects: Objects, wanted: Wanted) -> tuple[list[SpanRecord], list[Record]]:
-    return await find_spans(objects, wanted), [record async for record in find_logs(objects, wanted)]
+def _print_tree(found: Trace) -> None:
+    top = Tree(f"[bold]{found.id}[/bold]")
 
-
-def _print_tree(trace_id: str, spans: list[SpanRecord], records: list[Record]) -> None:
-    """Children below their parents, in order of their beginnings; what has no parent here stands at the top."""
-    top = Tree(f"[bold]{trace_id}[/bold]")
-    known = {span.span: span for span in spans}
-    children: dict[str, list[SpanRecord]] = {}
-    for span in spans:
-        children.setdefault(span.parent if span.parent in known else "", []).append(span)
-    logs: dict[str, list[Record]] = {}
-    for record in records:
-        place = str(record.get("span", ""))
-        logs.setdefault(place if place in known else "", []).append(record)
-
-    def add(tree: Tree, place: str) -> None:
-        for record in logs.get(place, ()):
+    def add(tree: Tree, branch: Branch) -> None:
+        for record in branch.records:
             tree.add(_log_line(record))
-        for span in children.get(place, ()):
-            add(tree.add(_line(span)), span.span)
+        for each in branch.branches:
+            if each.span is not None:
+                add(tree.add(_line(each.span)), each)
 
-    add(top, "")
+    add(top, found.top)
     console.print(top, soft_wrap=True)
 
 

@@ -46,10 +46,13 @@ def command(config: Path | None, data_folder: Path | None, as_json: bool) -> Non
 
 
 def _summary(settings: Settings) -> dict[str, object]:
+    from satchel.administration.console import console_url
+
     sync, management = settings.sync, settings.management
     return {
         "sync_endpoint": sync.public_url or f"https://localhost:{sync.port}",
         "management_endpoint": f"https://{management.host}:{management.port}",
+        "console": console_url(settings) if settings.console.port else None,
         "data_folder": str(settings.data_folder),
         "pid": os.getpid(),
     }
@@ -60,5 +63,7 @@ def _print_summary(settings: Settings) -> None:
     console.print("[bold]Satchel is up.[/bold] Ctrl-C stops it.")
     console.print(f"  sync endpoint        {summary['sync_endpoint']}")
     console.print(f"  management endpoint  {summary['management_endpoint']}")
+    if summary["console"]:
+        console.print(f"  console              {summary['console']}  (satchel console open)")
     console.print(f"  data folder          {summary['data_folder']}")
     console.print("Next, in another terminal: satchel org list, satchel org add --help")

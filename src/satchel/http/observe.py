@@ -40,7 +40,8 @@ class Observed:
         self._app = app
         self._tally = tally
         paths = {route.path for route in getattr(app, "routes", ())}
-        self._endpoint = "management" if "/v1/organizations" in paths else "sync"
+        told = {"/v1/organizations": "management", "/console.css": "console"}
+        self._endpoint = next((name for path, name in told.items() if path in paths), "sync")
         telemetry = running()
         self._hand_on = telemetry.tail.hand_on
         self._resource = telemetry.resource

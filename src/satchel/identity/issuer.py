@@ -78,6 +78,17 @@ class Issuer:
         """The issuer's metadata. Errors: IssuerUnreachable."""
         return (await self._fresh(FRESH_SECONDS)).discovery
 
+    async def post(self, url: str, form: Mapping[str, str]) -> tuple[int, bytes]:
+        """Send a form to one of its addresses: status and a small answer. Errors: IssuerUnreachable."""
+        try:
+            async with (
+                self._client() as client,
+                client.stream("POST", url, data=dict(form), headers={"Accept": "application/json"}) as answer,
+            ):
+                return answer.status_code, await _bounded(answer, url)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise IssuerUnreachable(f"{self.url} does not answer: {type(error).__name__}.") from error
+
     async def _key(self, head: TokenHead) -> Mapping[str, Any]:
         known = await self._fresh(FRESH_SECONDS)
         key = find_key(known.keys, head)
@@ -105,11 +116,8 @@ class Issuer:
             return self._known
 
     async def _fetch(self) -> _Known:
-        context = ssl.create_default_context()
-        if self._ca_file:
-            context.load_verify_locations(self._ca_file)
         try:
-            async with httpx.AsyncClient(verify=context, timeout=TIMEOUT_SECONDS, trust_env=False) as client:
+            async with self._client() as client:
                 discovery = msgspec.json.decode(
                     await _get(client, self.url.rstrip("/") + _WELL_KNOWN), type=Discovery, strict=False
                 )
@@ -120,6 +128,12 @@ class Issuer:
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise IssuerUnreachable(f"{self.url} answers with something else than an issuer's metadata.") from error
         return _Known(discovery, usable_keys(found.get("keys")), self._monotonic())
+
+    def _client(self) -> httpx.AsyncClient:
+        context = ssl.create_default_context()
+        if self._ca_file:
+            context.load_verify_locations(self._ca_file)
+        return httpx.AsyncClient(verify=context, timeout=TIMEOUT_SECONDS, trust_env=False)
 
     def _require_right(self, discovery: Discovery) -> None:
         is_same = discovery.issuer.rstrip("/") == self.url.rstrip("/")
@@ -137,10 +151,14 @@ async def _get(client: httpx.AsyncClient, url: str) -> bytes:
     async with client.stream("GET", url, headers={"Accept": "application/json"}) as answer:
         if answer.status_code != httpx.codes.OK:
             raise IssuerUnreachable(f"{url} answers with status {answer.status_code}.")
-        parts, size = [], 0
-        async for part in answer.aiter_bytes():
-            size += len(part)
-            if size > MAX_DISCOVERY_BYTES:
-                raise IssuerUnreachable(f"{url} answers with too much.")
-            parts.append(part)
+        return await _bounded(answer, url)
+
+
+async def _bounded(answer: httpx.Response, url: str) -> bytes:
+    parts, size = [], 0
+    async for part in answer.aiter_bytes():
+        size += len(part)
+        if size > MAX_DISCOVERY_BYTES:
+            raise IssuerUnreachable(f"{url} answers with too much.")
+        parts.append(part)
     return b"".join(parts)

@@ -14,11 +14,11 @@ from satchel.model.openid import TENANT_TEMPLATE, Claims, Expected, is_safe_addr
 from satchel.settings.schema import SignIn as SignInSettings
 
 READ = "satchel.read"
-"""Look at organizations and client models."""
+"""Look at organizations and client models; at the console: at every page."""
 ANNOUNCE = "satchel.announce"
 """Tell a sync server that an organization came, changed or went."""
 PROVISION = "satchel.provision"
-"""Have organizations provisioned and deprovisioned."""
+"""Have organizations provisioned and deprovisioned; at the console: change anything."""
 PERMISSIONS = frozenset({READ, ANNOUNCE, PROVISION})
 
 
@@ -108,7 +108,8 @@ class SignIn:
         if not permissions:
             hint = "It lists no groups, being in too many: assign an app role." if claims.has_too_many_groups else ""
             raise NotEntitled("This caller has no permission here.", hint=hint)
-        return Caller(claims.text("preferred_username") or claims.client or claims.subject, permissions)
+        application = claims.client if claims.is_of_service else None
+        return Caller(claims.text("preferred_username") or application or claims.subject, permissions)
 
     def _permissions(self, claims: Claims) -> frozenset[str]:
         """Of a service: its scopes or app roles. Of a person only by role: a scope would be the application's."""

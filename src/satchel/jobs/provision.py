@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import msgspec
@@ -69,6 +69,10 @@ class ProvisioningWork(msgspec.Struct, frozen=True):
     """Deletes the organization's waiting work items."""
 
 
+STEPS = ("make the staging database", "refresh the model", "tell the sync servers")
+"""As the register has them."""
+
+
 async def provision(work: ProvisioningWork, organization: Organization) -> None:
     """Make everything an organization needs, and start its recurring work.
 
@@ -78,12 +82,7 @@ async def provision(work: ProvisioningWork, organization: Organization) -> None:
         return
     organization = await work.servers.place(organization)
     done = await work.organizations.steps_done(organization)
-    steps: Sequence[tuple[str, Callable[[ProvisioningWork, Organization], Awaitable[None]]]] = (
-        ("make the staging database", _make_database),
-        ("refresh the model", _refresh_model),
-        ("tell the sync servers", _announce),
-    )
-    for name, step in steps:
+    for name, step in zip(STEPS, (_make_database, _refresh_model, _announce), strict=True):
         if name not in done:
             await step(work, organization)
             await work.organizations.step_done(organization, name)

@@ -94,6 +94,36 @@ class Management(Section, frozen=True, kw_only=True):
     port: Annotated[int, Meta(ge=1, le=65535, description="Port to listen on.")] = 8444
 
 
+class Console(Section, frozen=True, kw_only=True):
+    """The console: web pages for administrators. It serves the certificate of [sync]."""
+
+    host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0: `satchel up` runs no console.")] = 8445
+    public_url: Annotated[
+        str, Meta(description="Address administrators use; empty: https://localhost:<port>. Nothing else is answered.")
+    ] = ""
+    client_id: Annotated[
+        str,
+        Meta(description="Application that administrators sign in with; empty: by `satchel console open` only."),
+    ] = ""
+    client_secret_file: Annotated[str, Meta(description="File with its secret; empty: a public client.")] = ""
+    scopes: Annotated[str, Meta(description="Scopes it asks for; add the API's own, such as api://APP/access.")] = (
+        "openid profile offline_access"
+    )
+    proof_minutes: Annotated[
+        float,
+        Meta(gt=0, le=1440, description="How often the issuer is asked anew whether a session's role still stands."),
+    ] = 10.0
+    idle_minutes: Annotated[float, Meta(gt=0, le=1440, description="A session ends when nothing is asked so long.")] = (
+        60.0
+    )
+    session_hours: Annotated[float, Meta(gt=0, le=168, description="Longest life of a session.")] = 8.0
+    link_minutes: Annotated[
+        float, Meta(gt=0, le=1440, description="How long a link of `satchel console open` can be used.")
+    ] = 5.0
+    max_request_bytes: Annotated[int, Meta(ge=1024, le=2**26, description="Largest form, profiles included.")] = 2097152
+
+
 class Worker(Section, frozen=True, kw_only=True):
     """The data sync worker."""
 
@@ -272,6 +302,7 @@ class Metrics(Section, frozen=True, kw_only=True):
     provisioning_port: Annotated[int, Meta(ge=0, le=65535, description="Of the provisioning service; 0: none.")] = 0
     worker_port: Annotated[int, Meta(ge=0, le=65535, description="Of the data sync worker; 0: none.")] = 0
     sync_port: Annotated[int, Meta(ge=0, le=65535, description="Of the sync server; 0: none.")] = 0
+    console_port: Annotated[int, Meta(ge=0, le=65535, description="Of the console; 0: none.")] = 0
 
 
 class Enrolment(Section, frozen=True, kw_only=True):
@@ -347,6 +378,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     staging: Staging = Staging()
     sync: Sync = Sync()
     management: Management = Management()
+    console: Console = Console()
     worker: Worker = Worker()
     source: SourceSettings = SourceSettings()
     snapshots: Snapshots = Snapshots()

@@ -62,21 +62,24 @@ async def read_user(connection: Connection, scope: Scope, user_id: str) -> User 
     )
 
 
-async def find_users(connection: Connection, scope: Scope, limit: int) -> list[tuple[str, str]]:
-    """Enabled users (id, name), by name."""
+async def find_users(connection: Connection, scope: Scope, limit: int, text: str = "") -> list[tuple[str, str]]:
+    """Enabled users (id, name), by name; of those, the ones whose name or id has the text in it, in any case."""
     principals = scope.principals
     if principals is None:
         return []
     entity = scope.entity_by_name[principals.user]
     statement = sql.SQL(
-        "select {key}::text, {name} from {table} t where t._live and not {disabled} order by 2, 1 limit %s"
+        "select {key}::text, {name} from {table} t where t._live and not {disabled}"
+        " and (%(text)s::text = '' or position(lower(%(text)s) in lower({name})) > 0 or {key}::text = lower(%(text)s))"
+        " order by 2, 1 limit %(limit)s"
     ).format(
         key=column(entity.key[0], of="t"),
         name=_text(principals.user_name),
         disabled=_flag(principals.user_disabled),
         table=table(entity.name),
     )
-    return [(row[0], row[1] or "") for row in await (await connection.execute(statement, [limit])).fetchall()]
+    cursor = await connection.execute(statement, {"limit": limit, "text": text.strip()})
+    return [(row[0], row[1] or "") for row in await cursor.fetchall()]
 
 
 class _Role(msgspec.Struct, frozen=True):

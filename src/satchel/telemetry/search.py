@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from collections import deque
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -62,6 +63,22 @@ async def find_logs(objects: Objects, wanted: Wanted) -> AsyncIterator[Record]:
     for hour in hours(wanted.since, wanted.until):
         async for record in _of_hour(objects, Kind.LOGS, wanted, hour, set()):
             yield record
+
+
+async def find_newest(objects: Objects, wanted: Wanted, limit: int, *, skip: int = 0) -> list[Record]:
+    """The newest log records, newest first; `skip`: so many of the moment `wanted.until` itself are left out.
+
+    Cost: hours are read backwards until enough is found; memory of `limit` records.
+    """
+    found: list[Record] = []
+    for hour in reversed(list(hours(wanted.since, wanted.until))):
+        kept: deque[Record] = deque(maxlen=limit + skip - len(found))
+        async for record in _of_hour(objects, Kind.LOGS, wanted, hour, set()):
+            kept.append(record)
+        found += reversed(kept)
+        if len(found) >= limit + skip:
+            break
+    return [each for number, each in enumerate(found) if number >= skip or time_of_record(each) != wanted.until][:limit]
 
 
 async def follow_logs(objects: Objects, wanted: Wanted) -> AsyncIterator[Record]:

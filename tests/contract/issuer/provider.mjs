@@ -1,7 +1,8 @@
 // A certified OpenID provider with accounts like Entra ID's, to sign in against.
 //   node provider.mjs '{"host": "127.0.0.1", "port": 9000, "issuer": "http://127.0.0.1:9000/tenant/v2.0", ...}'
-// More keys: cert, key (PEM files: serve over TLS), audience, deviceClient, services ({id: {secret, scope}}),
-// accounts ({name: claims}), tenant (of services), tokenSeconds, control (true: /control/... changes it while it runs).
+// More keys: console ({id, secretFile, back}: a web application), cert, key (PEM files: serve over TLS), audience,
+// deviceClient, services ({id: {secret, scope}}), accounts ({name: claims}), tenant (of services), tokenSeconds,
+// control (true: /control/... changes it while it runs).
 // Says {"issuer": ...} on one line when it listens.
 import * as crypto from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -43,12 +44,17 @@ function configuration() {
     redirect_uris: ['http://localhost', 'http://127.0.0.1'],
     response_types: ['code'],
   };
+  const web = options.console ? [{
+    client_id: options.console.id, client_secret: readFileSync(options.console.secretFile, 'utf8').trim(),
+    token_endpoint_auth_method: 'client_secret_post',
+    grant_types: ['authorization_code', 'refresh_token'], redirect_uris: [options.console.back], response_types: ['code'],
+  }] : [];
   const others = Object.entries(services).map(([id, each]) => ({
     client_id: id, client_secret: each.secret, grant_types: ['client_credentials'], redirect_uris: [], response_types: [],
     scope: each.scope, token_endpoint_auth_method: 'client_secret_post',
   }));
   return {
-    clients: [client, ...others],
+    clients: [client, ...web, ...others],
     findAccount,
     jwks: { keys },
     cookies: { keys: [secret] },

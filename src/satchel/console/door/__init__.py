@@ -1,0 +1,1 @@
+"""Who comes in, and what every request must prove before a page is asked."""
