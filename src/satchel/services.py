@@ -55,6 +55,7 @@ from satchel.work.queue import queue_state
 from satchel.work.schedule import (
     keep_dropping,
     keep_looking_for_forgotten,
+    keep_migrating,
     keep_names,
     keep_schedule,
     keep_taking_over,
@@ -63,6 +64,7 @@ from satchel.work.schedule import (
 
 REGISTER_SECONDS = 10.0
 DROP_SECONDS = 15.0
+MIGRATE_SECONDS = 15.0
 READINESS_SECONDS = 5.0
 DAY_SECONDS = 86_400
 STAGING_POOL_SIZE = 8
@@ -81,6 +83,7 @@ async def run_provisioning(settings: Settings) -> None:
             keep_schedule(rooms.control, rooms.queue, tick_seconds=tick),
             keep_taking_over(rooms.queue),
             keep_dropping(rooms.organizations, rooms.databases, every_seconds=DROP_SECONDS),
+            keep_migrating(rooms.organizations, rooms.databases, every_seconds=MIGRATE_SECONDS),
             keep_tidying(rooms.control, rooms.queue),
             keep_examining(rooms, settings.health.look_seconds),
             *beside(rooms),

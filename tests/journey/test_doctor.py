@@ -102,25 +102,20 @@ def test_a_device_that_watches_gets_change_after_change_in_one_answer_until_it_g
 
 
 def test_a_worker_that_is_gone_shows(running: Satchel) -> None:
-    supervisor, worker = running.pids()["supervisor"], running.pids()["worker"]
-    os.kill(supervisor, signal.SIGSTOP)  # nobody starts it again
-    try:
-        os.kill(worker, signal.SIGKILL)
+    with running.untended():
+        os.kill(running.pids()["worker"], signal.SIGKILL)
         found = wait_for(lambda: metric('satchel_findings{check="process"'), "the metrics to show it", seconds=60)
         assert "process" in bad(running)
-    finally:
-        os.kill(supervisor, signal.SIGCONT)
     assert found
     wait_for(lambda: not metric('satchel_findings{check="process"'), "another to take its place")
 
 
 def test_a_database_that_does_not_answer_shows(running: Satchel) -> None:
-    postgres = running.pids()["postgres"]
-    os.kill(running.pids()["supervisor"], signal.SIGSTOP)
-    os.kill(postgres, signal.SIGSTOP)
-    try:
-        assert "database" in bad(running)
-    finally:
-        os.kill(postgres, signal.SIGCONT)
-        os.kill(running.pids()["supervisor"], signal.SIGCONT)
+    with running.untended():
+        postgres = running.pids()["postgres"]
+        os.kill(postgres, signal.SIGSTOP)
+        try:
+            assert "database" in bad(running)
+        finally:
+            os.kill(postgres, signal.SIGCONT)
     wait_for(lambda: not bad(running), "everything to be well again")

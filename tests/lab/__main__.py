@@ -40,14 +40,14 @@ def run(keep: Path | None, devices: int, only: str) -> int:
     """The lab itself."""
     subprocess.run(["mount", "-t", "tmpfs", "lab", str(MEMORY)], check=True)
     from tests.lab.build import Lab
-    from tests.lab.story import tell
+    from tests.lab.story import UPGRADE, tell
 
     began = time.monotonic()
 
     def say(line: str) -> None:
         print(f"{time.monotonic() - began:6.1f} s  {line}", flush=True)
 
-    lab = Lab(MEMORY, say)
+    lab = Lab(MEMORY, say, begins_older=only in UPGRADE)
     status = 1
     try:
         lab.build()

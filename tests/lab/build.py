@@ -8,23 +8,23 @@ import pwd
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 from satchel.deploy.parse import parse
-from satchel.deploy.topology import Role, Topology
+from satchel.deploy.topology import Role
 from tests.contract.issuer.fixture import TENANT
 from tests.lab.host import ROOT, Host, environment_of, wait_for
 from tests.lab.network import Network
+from tests.lab.older import Version, unpack, version
 from tests.lab.secrets import Secrets
 from tests.lab.units import DYNAMIC_USER, Units
 from tests.support.debian_postgres import binaries
 from tests.support.processes import EXAMPLE_PROFILE, Sandbox
 
-EXAMPLE = ROOT / "examples" / "topology.toml"
+EXAMPLE = "examples/topology.toml"
 ORGANIZATION = "contoso"
 CLIENTS = {"client1": "203.0.113.11", "client2": "203.0.113.12"}
 SOURCE = "198.51.100.10"
@@ -51,29 +51,30 @@ _DATA = "/var/lib/postgresql/data"
 T = TypeVar("T")
 
 
-def lab_topology(program: str, objects: Path) -> str:
-    """The example's text: what runs is this very version, and it does not wait as long as in real life.
+def lab_topology(version: Version, objects: Path) -> str:
+    """The example's text: what runs is that version, and it does not wait as long as in real life.
 
     Its object storage is a folder that all hosts have, of the one user that services are here."""
-    text, storage = EXAMPLE.read_text(), '[objects]\nurl = "s3://satchel/objects"\n'
-    assert storage in text
-    text = text.replace(storage, "").replace("[installation]\n", f'[installation]\nprogram = "{program}"\n')
+    text, storage = (version.tree / EXAMPLE).read_text(), '[objects]\nurl = "s3://satchel/objects"\n'
+    text = text.replace(storage, "").replace("[installation]\n", f'[installation]\nprogram = "{version.program}"\n')
     return f'{text}{_SETTINGS}[settings.storage]\nurl = "file://{objects}"\n'
 
 
 class Lab:
     """Everything that stands and runs."""
 
-    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
-        """`folder` is empty, and in memory."""
+    def __init__(self, folder: Path, say: Callable[[str], None], *, begins_older: bool) -> None:
+        """`folder` is empty, and in memory. `begins_older`: an older version runs first, where it is at hand."""
         self.folder, self.say = folder, say
-        self.program = folder / "program"
-        self.program.write_text(f'#!/bin/sh\nexec {sys.executable} -m satchel "$@"\n')
-        self.program.chmod(0o755)
-        self.rendered = folder / "rendered"
+        self.newest = version(ROOT, folder, "newest")
+        older = unpack(folder / "older-tree") if begins_older else None
+        self.version = self.newest if older is None else version(older, folder, "older")
+        self.program = self.version.program
+        """The administrator's `satchel`."""
         self.logs = folder / "logs"
         self.logs.mkdir()
-        self.topology: Topology = self.render(str(self.program))
+        self.render(self.version)
+        self.topology = parse(lab_topology(self.newest, folder / "objects"))
         self.network = Network(self.topology)
         self.secrets = Secrets(self.topology)
         self.units = Units(self.logs)
@@ -87,16 +88,23 @@ class Lab:
         assert self._source is not None
         return self._source
 
-    def render(self, program: str) -> Topology:
-        """Run `satchel deploy check` and `render` as an administrator does."""
+    def render(self, version: Version) -> None:
+        """Run `satchel deploy render` of a version, as an administrator does."""
         file = self.folder / "topology.toml"
         objects = self.folder / "objects"
         objects.mkdir(exist_ok=True)
         os.chown(objects, DYNAMIC_USER, DYNAMIC_USER)
-        file.write_text(lab_topology(program, objects))
-        command = [sys.executable, "-m", "satchel", "deploy", "render", str(file), "--out", str(self.rendered)]
+        file.write_text(lab_topology(version, objects))
+        command = [version.program, "deploy", "render", str(file), "--out", str(version.rendered)]
         subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env=environment_of())
-        return parse(file.read_text())
+
+    def put_rendered(self, host: Host) -> None:
+        """Copy what the newest version rendered for a host, as `rsync` does."""
+        root = self.newest.rendered / "hosts" / host.name
+        for file in root.rglob("*"):
+            path = f"/{file.relative_to(root)}"
+            if file.is_file() and not (host.path(path).exists() and host.path(path).read_bytes() == file.read_bytes()):
+                host.put(path, file.read_bytes())
 
     def build(self) -> None:
         """All hosts, all services; returns when a device could sync."""
@@ -128,6 +136,16 @@ class Lab:
         unit = self.units.get("control1", "provisioning")
         return unit.host.run([self.program, *arguments, "--config", "/etc/satchel/satchel.toml"], unit.environment())
 
+    def database_version(self, kind: str) -> int:
+        """The number of the last migration that the control database, or the organization's, has seen."""
+        if kind == "control":
+            return int(self._ask("db1", "satchel", "select number from satchel.version"))
+        name = self._ask("db2", "postgres", f"select datname from pg_database where datname like '%{ORGANIZATION}%'")
+        return int(self._ask("db2", name, "select number from satchel.version"))
+
+    def _ask(self, host: str, database: str, statement: str) -> str:
+        return self.hosts[host].run(_as_postgres(["psql", "-h", "/run", "-Atc", statement, database])).strip()
+
     def start_database(self, name: str) -> None:
         """Debian's PostgreSQL, as its own user."""
         host = self.hosts[name]
@@ -154,12 +172,12 @@ class Lab:
 
     def _make_hosts(self) -> None:
         for name in self.topology.hosts:
-            host = Host(name, self.rendered / "hosts" / name)
+            host = Host(name, self.version.rendered / "hosts" / name)
             self.hosts[name] = host
         for name in (*CLIENTS, "source"):
             self.hosts[name] = Host(name, self.folder / name)
             (self.folder / name / "etc").mkdir(parents=True)
-        resolv = (self.rendered / "hosts/lb1/etc/resolv.conf").read_text()
+        resolv = (self.version.rendered / "hosts/lb1/etc/resolv.conf").read_text()
         for name in CLIENTS:
             (self.folder / name / "etc/resolv.conf").write_text(resolv)
         trust = {"ssl/certs/ca-certificates.crt": self.secrets.authority.authorities}

@@ -20,6 +20,7 @@ class Crowd:
     def __init__(self, lab: Lab, size: int) -> None:
         self._lab, self._size = lab, size
         self._children: dict[str, subprocess.Popen[str]] = {}
+        self._told: dict[str, dict[str, Any]] = {}
         self.users: dict[int, str] = {}
 
     def begin(self) -> None:
@@ -49,13 +50,17 @@ class Crowd:
         for index, client in enumerate(CLIENTS):
             folder = self._lab.folder / f"{client}-devices"
             folder.mkdir()
-            with (self._lab.logs / f"{client}.log").open("ab") as log:
-                self._children[client] = subprocess.Popen(
-                    self._lab.hosts[client].python("tests.lab.phones"), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                    stderr=log, text=True, cwd=ROOT, env=environment_of(),
-                )  # fmt: skip
-            self._say(client, json.dumps({**place, "folder": str(folder), "devices": devices[index :: len(CLIENTS)]}))
+            self._told[client] = {**place, "folder": str(folder), "devices": devices[index :: len(CLIENTS)]}
+            self._start(client, [])
         at_once([lambda client=client: self._hear(client, "ready") for client in CLIENTS])
+
+    def upgrade(self, client: str) -> None:
+        """Another version of the program goes on with the same folders, with whatever waits in them."""
+        self._say(client, "hand over")
+        stories = json.loads(self._hear(client))
+        self._children[client].wait()
+        self._start(client, stories)
+        self._hear(client, "ready")
 
     def end(self) -> list[dict[str, Any]]:
         """Let them come to rest; the story of each."""
@@ -63,6 +68,14 @@ class Crowd:
             self._say(client, "end")
         told = at_once([lambda client=client: json.loads(self._hear(client)) for client in CLIENTS])
         return [story for stories in told for story in stories]
+
+    def _start(self, client: str, stories: list[dict[str, Any]]) -> None:
+        with (self._lab.logs / f"{client}.log").open("ab") as log:
+            self._children[client] = subprocess.Popen(
+                self._lab.hosts[client].python("tests.lab.phones"), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=log, text=True, cwd=ROOT, env=environment_of({"PYTHONPATH": self._lab.version.python_path}),
+            )  # fmt: skip
+        self._say(client, json.dumps({**self._told[client], "stories": stories}))
 
     def _say(self, client: str, line: str) -> None:
         stream = self._children[client].stdin
@@ -75,5 +88,6 @@ class Crowd:
         assert stream is not None
         line = stream.readline().strip()
         if not line or (expected is not None and line != expected):
-            raise AssertionError(f"{client}: {line!r}\n{(self._lab.logs / f'{client}.log').read_text()[-3000:]}")
+            status, log = self._children[client].poll(), (self._lab.logs / f"{client}.log").read_text()[-3000:]
+            raise AssertionError(f"{client}: {line!r}, exit status {status}\n{log}")
         return line

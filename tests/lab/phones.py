@@ -3,7 +3,8 @@
 Reads one JSON line: {"organization", "issuer", "folder", "devices": [{"number", "server", "user", "shared"}]}. Each
 device finds the server by its name and signs in at the issuer, whose pages somebody fills in. Says "ready" when all
 hold their data, then goes on until a line comes; then settles everything and prints one JSON line: the wishes, verdicts
-and syncs of each.
+and syncs of each. Where the line is "hand over" nothing is settled; another process goes on with the folders, and is
+given what was printed as "stories".
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 from satchel.device import Device, DeviceKey, by_browser
 from satchel.errors import DeviceBusy, RetryLater, SatchelError
 from tests.contract.issuer.fixture import RunningIssuer
-from tests.support.edits.torment import Kind, Verdicts, Worker
+from tests.support.edits.torment import Kind, Verdicts, Wish, Worker
 
 CONTACTS = Kind("contact", needed="lastname", attributes=("jobtitle",))
 PAUSE_SECONDS = (0.3, 1.2)
@@ -46,6 +47,12 @@ class Phone:
         self._server: str = told["server"]
         self._place = place
         self._issuer = RunningIssuer(place["issuer"], ssl.create_default_context())
+
+    def take_over(self, story: dict[str, Any]) -> None:
+        """Go on where another process left off."""
+        self._serial, self.worker.own, self.syncs = story["serial"], story["own"], story["syncs"]
+        self._r = random.Random(self.number + self._serial)
+        self.worker.wishes = {key: [Wish(**wish) for wish in wishes] for key, wishes in story["wishes"].items()}
 
     def sign_in(self) -> None:
         """By browser, as a person does."""
@@ -97,6 +104,8 @@ class Phone:
             "uncertain": [key for key in self.worker.wishes if self.verdicts.is_uncertain(key)],
             "left": left,
             "syncs": self.syncs,
+            "serial": self._serial,
+            "own": self.worker.own,
         }
 
     def _try(self, failures: list[str]) -> bool:
@@ -118,17 +127,20 @@ def main() -> None:
     key_file = folder / "key"
     key_file.write_text("a key")
     phones = [Phone(one, told, folder, key_file) for one in told["devices"]]
-    _together([phone.sign_in for phone in phones])
+    for phone, story in zip(phones, told["stories"], strict=False):
+        phone.take_over(story)
+    if not told["stories"]:
+        _together([phone.sign_in for phone in phones])
     _together([phone.sync for phone in phones])
     print("ready", flush=True)
     stop = threading.Event()
     with ThreadPoolExecutor(max_workers=len(phones)) as threads:
         lives = [threads.submit(phone.live, stop) for phone in phones]
-        sys.stdin.readline()
+        is_end = sys.stdin.readline().strip() != "hand over"
         stop.set()
         for life in lives:
             life.result()
-    left = _together([phone.settle for phone in phones])
+    left = _together([phone.settle for phone in phones]) if is_end else [[] for _ in phones]
     stories = [phone.story(each) for phone, each in zip(phones, left, strict=True)]
     print(json.dumps(stories), flush=True)
 

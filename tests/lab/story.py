@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from satchel.deploy.topology import Role
@@ -20,6 +21,7 @@ from tests.lab.devices import Crowd
 from tests.lab.host import ROOT, wait_for
 from tests.lab.network import cut, ip, mend
 from tests.lab.reach import CONNECTED
+from tests.lab.upgrade import upgrade
 from tests.lab.watch import peers, served_serial, wait_until, wait_until_all_up
 
 CALM_SECONDS = float(os.environ.get("SATCHEL_LAB_SECONDS", "1"))
@@ -34,8 +36,6 @@ def tell(lab: Lab, devices: int, only: str) -> dict[str, Any]:
     """
     wait_until_all_up(lab)
     lab.say("both sync servers take devices")
-    reached = check_reach(lab)
-    lab.say(f"{reached} connections that must not come about do not")
     check_name(lab)
     lab.say("the organization's name leads to the load balancer")
     crowd = Crowd(lab, devices)
@@ -44,14 +44,16 @@ def tell(lab: Lab, devices: int, only: str) -> dict[str, Any]:
     check_addresses(lab)
     lab.say("sync servers see the devices' own addresses")
     rounds: dict[str, tuple[float, float]] = {}
-    for name, trouble in TROUBLES.items():
+    for name, act in acts(lab, crowd).items():
         if only not in name:
             continue
         began = time.time()
-        trouble(lab)
+        act()
         time.sleep(CALM_SECONDS)  # devices sync and edit meanwhile: time is what passes here
         rounds[name] = (began, time.time())
         lab.say(name)
+    reached = check_reach(lab)
+    lab.say(f"{reached} connections that must not come about do not")
     stories = crowd.end()
     lab.say("all edits are settled")
     counts = check_edits(lab.source, stories, crowd.users)
@@ -218,23 +220,6 @@ def renew_certificates(lab: Lab) -> None:
     assert served_serial(lab, name) != before
 
 
-def upgrade(lab: Lab) -> None:
-    """Another version of everything, host by host: rendered anew, copied, restarted."""
-    program = lab.folder / "newer-program"
-    program.write_bytes(lab.program.read_bytes())
-    program.chmod(0o755)
-    lab.render(str(program))
-    for name in ("provisioning", "worker", "sync"):
-        for unit in lab.units.all(name):
-            path = f"etc/systemd/system/satchel-{name}.service"
-            unit.host.put(f"/{path}", (lab.rendered / "hosts" / unit.host.name / path).read_bytes())
-            unit.restart()
-            assert str(program) in unit.read()["ExecStart"][0]
-            wait_for(lambda unit=unit: unit.pid, f"{unit.name} to run")
-            if name == "sync":
-                wait_until_all_up(lab)
-
-
 TROUBLES: dict[str, Callable[[Lab], None]] = {
     "sync servers were killed": kill_sync_servers,
     "workers were killed": kill_workers,
@@ -243,8 +228,22 @@ TROUBLES: dict[str, Callable[[Lab], None]] = {
     "packets were lost and delayed": lose_packets,
     "database servers were restarted": restart_databases,
     "certificates were renewed": renew_certificates,
-    "everything was upgraded": upgrade,
 }
+UPGRADE = "everything was upgraded"
+
+
+def acts(lab: Lab, crowd: Crowd) -> dict[str, Callable[[], None]]:
+    """All that happens, in order: half of the devices stay on the older version through half of the troubles."""
+    troubles = [(name, partial(trouble, lab)) for name, trouble in TROUBLES.items()]
+    half = len(troubles) // 2
+    return dict(
+        [
+            (UPGRADE, partial(upgrade, lab, crowd)),
+            *troubles[:half],
+            ("the other devices were upgraded", partial(crowd.upgrade, "client2")),
+            *troubles[half:],
+        ]
+    )
 
 
 def check_syncs(stories: list[dict[str, Any]]) -> None:

@@ -144,11 +144,13 @@ class Units:
         self._stop = threading.Event()
         self._tending = threading.Thread(target=self._tend, daemon=True)
 
-    def add(self, host: Host) -> None:
-        """Take the units that were rendered for a host."""
-        for file in sorted(host.path(UNITS).glob("satchel-*.service")):
-            name = file.name.removesuffix(".service")
-            self._units[host.name, name] = Unit(host, name, self._logs / f"{host.name}.{name}.log")
+    def add(self, host: Host) -> list[Unit]:
+        """Take the units that were rendered for a host; those that were not there before."""
+        names = [file.name.removesuffix(".service") for file in sorted(host.path(UNITS).glob("satchel-*.service"))]
+        new = [Unit(host, name, self._logs / f"{host.name}.{name}.log") for name in names
+               if (host.name, name) not in self._units]  # fmt: skip
+        self._units = {**self._units, **{(unit.host.name, unit.name): unit for unit in new}}
+        return new
 
     def get(self, host: str, name: str) -> Unit:
         """A host's unit, without `satchel-`."""

@@ -237,6 +237,26 @@ class Satchel:
         pids: dict[str, int] = json.loads(text)["pids"]
         return pids
 
+    @property
+    def log(self) -> Path:
+        """What all services print."""
+        return self.folder.parent / ("services.log" if self.separate is not None else "satchel.log")
+
+    @contextmanager
+    def untended(self) -> Iterator[None]:
+        """Meanwhile nobody starts again what dies."""
+        if self.separate is not None:
+            self.separate.may_tend.clear()
+        else:
+            os.kill(self.pids()["supervisor"], signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            if self.separate is not None:
+                self.separate.may_tend.set()
+            else:
+                os.kill(self.pids()["supervisor"], signal.SIGCONT)
+
     def database_url(self, database: str = "postgres") -> str:
         """The server's superuser, for tests that look behind."""
         if self.separate is not None:

@@ -30,6 +30,9 @@ class SeparateServices:
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._stop = threading.Event()
         self._tending = threading.Thread(target=self._tend, daemon=True)
+        self.may_tend = threading.Event()
+        """Not set: what dies stays dead."""
+        self.may_tend.set()
         self.is_first = True
 
     @property
@@ -97,6 +100,8 @@ class SeparateServices:
 
     def _tend(self) -> None:
         while not self._stop.wait(LOOK_SECONDS):
+            if not self.may_tend.is_set():
+                continue
             if self.postgres.pid is None:
                 self.postgres.start()
             for name, child in list(self._children.items()):

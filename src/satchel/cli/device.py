@@ -14,6 +14,7 @@ from rich.markup import escape
 from satchel.cli.device_edits import COMMANDS
 from satchel.cli.device_options import device_key, folder_options, with_device
 from satchel.cli.device_sign_in import command as sign_in
+from satchel.cli.device_sign_in import sign_out
 from satchel.cli.options import json_option
 from satchel.cli.output import console, print_json, print_json_line, print_rows, progress
 from satchel.device import Device, SyncProgress, SyncReport, UploadProgress
@@ -39,7 +40,7 @@ def command() -> None:
     """
 
 
-for _each in (*COMMANDS, sign_in):
+for _each in (*COMMANDS, sign_in, sign_out):
     command.add_command(_each)
 
 

@@ -1,4 +1,4 @@
-"""`satchel device sign-in`: enroll by signing in, or sign in again."""
+"""`satchel device sign-in` and `sign-out`: enroll by signing in, sign in again, end it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from rich.markup import escape
 
-from satchel.cli.device_options import device_key, folder_options
+from satchel.cli.device_options import device_key, folder_options, with_device
 from satchel.cli.options import json_option
 from satchel.cli.output import console, print_json
 from satchel.device import Device
@@ -71,6 +71,20 @@ def command(
             who = device.enrolment
             name = escape(who.user_name)
             console.print(f"Signed in as [bold]{name}[/bold] at {who.organization}. Next: satchel device sync")
+
+
+@click.command("sign-out")
+@with_device
+@json_option
+def sign_out(device: Device, as_json: bool) -> None:
+    """End the sign-in on this device. What it holds stays, edits wait until somebody signs in again."""
+    problems = device.sign_out()
+    if as_json:
+        print_json({"signed_out": True, "problems": problems})
+        return
+    for problem in problems:
+        print(f"Note: {problem}", file=sys.stderr)
+    console.print("Signed out. What this device holds stays here. To go on: satchel device sign-in")
 
 
 def _show_code(prompt: CodePrompt) -> None:

@@ -27,7 +27,16 @@ from satchel.device.key import DeviceKey, find_key, given_key, warn_of_key_file
 from satchel.device.lease import ERASE, SYSTEM_CLOCK, Clock, LeaseGuard, LeaseState, lease_ended
 from satchel.device.queries import Table
 from satchel.device.sign_in import ask_by_browser
-from satchel.device.sign_in.kept import Ask, KeptSignIn, renew, sign_in, sign_in_again
+from satchel.device.sign_in.kept import (
+    Ask,
+    KeptSignIn,
+    forget_at_issuer,
+    read_kept,
+    renew,
+    sign_in,
+    sign_in_again,
+    sign_out,
+)
 from satchel.device.sql import Row, run_sql
 from satchel.device.status import DeviceStatus, read_status
 from satchel.device.store import Enrolment, Store, readable_failures
@@ -135,6 +144,16 @@ class Device:
             return sign_in(place, node, ask, clock.now(), ca_pem=ca_pem, is_encrypted=is_encrypted)
 
         return cls._new(own, enroll_in(own, register, key, is_encrypted=is_encrypted), clock)
+
+    def sign_out(self) -> list[str]:
+        """End the sign-in: what the device holds stays, edits wait, nothing goes to the server before somebody signs in
+        again. It always ends here; what server or issuer could not be told is returned in words.
+
+        Errors: InputInvalid (it came in by a link), DeviceBusy.
+        """
+        with self._folder.lock():
+            self._check_standing()
+            return sign_out(self._writer, self._enrolment, self._clock.now())
 
     @classmethod
     def _new(cls, place: DeviceFolder, key: DeviceKey | None, clock: Clock) -> Device:
@@ -429,11 +448,16 @@ class Device:
 
     def _wipe(self, endpoint: Endpoint) -> None:
         mark_wiped(self._folder)
+        kept = None
+        with contextlib.suppress(Exception):  # whatever is broken in it, it is erased
+            kept = read_kept(self._writer)
         self._reader.close()
         self._writer.close()
         erase(self._folder)
         with contextlib.suppress(SatchelError):  # the server knows at least that the device was told
             endpoint.confirm_wiped()
+        if kept is not None:
+            forget_at_issuer(kept)
 
 
 def _wait(seconds: float, should_stop: Callable[[], bool]) -> None:

@@ -95,6 +95,16 @@ def post_sign_in(place: SignInPlace, ca_pem: str | None, issuer_token: str, requ
     return _small(answer, SignInAnswer)
 
 
+def end_sign_in(enrolment: Enrolment) -> None:
+    """Have the server let this device in no more before somebody signs in again. Errors: as `error_of`,
+    ServerUnreachable."""
+    url = enrolment.server_url
+    with _client(url, enrolment.ca_pem, enrolment.token) as client, _readable_failures(url):
+        answer = client.post(f"/v1/orgs/{enrolment.organization}/sign-out", timeout=CONFIRM_SECONDS)
+    if answer.status_code != httpx.codes.NO_CONTENT:
+        raise _refusal(answer)
+
+
 def _small(answer: httpx.Response, kind: type[T]) -> T:
     if answer.status_code != httpx.codes.OK:
         raise _refusal(answer)

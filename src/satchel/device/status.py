@@ -74,7 +74,7 @@ def read_status(
         is_complete=checkpoint is not None,
         lease_ends=lease.ends if lease else None,
         is_locked=is_locked,
-        signed_in_until=_moment(kept.valid_until) if kept else None,
+        signed_in_until=_moment(kept.valid_until) if kept and not kept.is_ended else None,
         pending=outbox.counts(store.connection),
         size_bytes=sum(file.stat().st_size for file in files if file.exists()),
         tables=[_table(store, entity.name) for entity in store.model.entities],

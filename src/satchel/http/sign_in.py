@@ -9,7 +9,7 @@ import msgspec
 import structlog
 from litestar import Controller, Request, get, post
 
-from satchel.errors import OrganizationUnknown, SignInRefused
+from satchel.errors import NotEntitled, OrganizationUnknown, SignInRefused
 from satchel.http.auth import bearer, refuse_barred
 from satchel.http.patience import Patience
 from satchel.identity.sign_in import SignIn, UserClaim
@@ -82,6 +82,15 @@ class SignInController(Controller):
         """Exchange an issuer's token for a device's own, or prove a device's sign-in anew."""
         with patience.attempt(request.client.host if request.client else None, organization):
             return await _sign_in(signing_in, organization, data, request.headers.get("authorization"))
+
+    @post("/orgs/{organization:str}/sign-out", status_code=204)
+    async def sign_out(self, organization: str, request: AnyRequest, signing_in: SignInServing) -> None:
+        """End a device's sign-in; again is harmless. One that came in by a link goes on: it has none."""
+        device = await signing_in.devices.by_token(bearer(request.headers.get("authorization")))
+        if device.organization != organization:
+            raise NotEntitled("This device belongs to another organization.")
+        await signing_in.devices.end_sign_in(device)
+        log.info("device signed out", organization=organization, device=device.id)
 
 
 async def _sign_in(

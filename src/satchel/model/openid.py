@@ -39,6 +39,7 @@ class Discovery(msgspec.Struct, frozen=True):
     authorization_endpoint: str = ""
     token_endpoint: str = ""
     device_authorization_endpoint: str = ""
+    revocation_endpoint: str = ""
 
 
 class TokenHead(msgspec.Struct, frozen=True):

@@ -36,8 +36,12 @@ class StagingDatabases:
     async def make(self, organization: Organization, *, with_post: bool = True) -> None:
         """Make role and database and bring the schema to this version; again is harmless."""
         await self.make_empty(organization.database_name, organization.place)
+        await self.migrate(organization, with_post=with_post)
+
+    async def migrate(self, organization: Organization, *, with_post: bool) -> int:
+        """Bring the schema to this version; returns how many migrations ran. Errors: StoreBusy, DatabaseTooNew."""
         async with self.open(organization, pool_size=1) as database:
-            await migrate(database, "staging", with_post=with_post)
+            return await migrate(database, "staging", with_post=with_post)
 
     async def make_empty(self, name: str, server: str) -> None:
         """Make role and database on a server, with nothing in it; again is harmless."""

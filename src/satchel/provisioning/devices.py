@@ -120,6 +120,10 @@ class Devices:
         """The user of this device proved the sign-in anew."""
         await self._control.fetch(_SQL["renew"], {"id": device.id, **msgspec.structs.asdict(signed_in)})
 
+    async def end_sign_in(self, device: Device) -> None:
+        """The user signed out: the device is let in again once somebody signs in on it."""
+        await self._control.fetch(_SQL["end_sign_in"], {"id": device.id})
+
     async def by_token(self, token: str) -> Device:
         """The device of a token. Errors: TokenInvalid."""
         rows = await self._control.fetch(_SQL["by_token"], {"token_hash": token_hash(token)})

@@ -26,6 +26,10 @@ update satchel.device
 set issuer = %(issuer)s, subject = %(subject)s, signed_in_until = now() + make_interval(secs => %(seconds)s)
 where id::text = %(id)s
 
+-- end_sign_in --
+update satchel.device set signed_in_until = least(signed_in_until, now())
+where id::text = %(id)s and signed_in_until is not null
+
 -- by_token --
 select d.id::text, o.name, d.user_id, d.user_name, d.name, d.blocked_at is not null, d.wipe_requested_at is not null,
     d.issuer, d.subject, d.signed_in_until

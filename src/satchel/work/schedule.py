@@ -11,7 +11,7 @@ from satchel.errors import SatchelError
 from satchel.model.work import WorkItem, WorkName
 from satchel.provisioning.databases import StagingDatabases
 from satchel.provisioning.names import take_due_names
-from satchel.provisioning.organizations import Organizations
+from satchel.provisioning.organizations import Organization, Organizations
 from satchel.provisioning.schedule import take_due
 from satchel.work.queue import WorkQueue
 
@@ -55,6 +55,36 @@ async def keep_dropping(organizations: Organizations, databases: StagingDatabase
         except SatchelError as error:
             log.warning("unused database not dropped yet", reason=error.message)
         await asyncio.sleep(every_seconds)
+
+
+async def keep_migrating(organizations: Organizations, databases: StagingDatabases, *, every_seconds: float) -> None:
+    """Bring staging databases up that were left while everything was migrated, as soon as it goes, until cancelled.
+
+    Cost: one connection for each organization, once.
+    """
+    done: set[tuple[str, str]] = set()
+    while True:
+        for organization in await _migratable(organizations):
+            place = (organization.place, organization.database_name)
+            if place in done:
+                continue
+            try:
+                count = await databases.migrate(organization, with_post=False)
+            except SatchelError as error:
+                log.warning("staging database not migrated", organization=organization.name, reason=error.message)
+                continue
+            done.add(place)
+            if count:
+                log.info("staging database migrated", organization=organization.name, migrations=count)
+        await asyncio.sleep(every_seconds)
+
+
+async def _migratable(organizations: Organizations) -> list[Organization]:
+    try:
+        return [each for each in await organizations.all() if each.state in {"active", "broken"}]
+    except SatchelError as error:
+        log.warning("databases not looked at", reason=error.message)
+        return []
 
 
 async def keep_tidying(control: Database, queue: WorkQueue) -> None:

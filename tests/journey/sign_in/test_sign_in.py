@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -20,8 +21,16 @@ import pytest
 
 from satchel.device import Device, DeviceKey, by_browser
 from satchel.device.sign_in import Grant, IssuerClient
-from satchel.device.sign_in.kept import read_kept, write_kept
-from satchel.errors import DeviceWiped, IssuerUnreachable, SatchelError, SignInNeeded, SignInRefused, TokenInvalid
+from satchel.device.sign_in.kept import KeptSignIn, read_kept, write_kept
+from satchel.errors import (
+    DeviceWiped,
+    InputInvalid,
+    IssuerUnreachable,
+    SatchelError,
+    SignInNeeded,
+    SignInRefused,
+    TokenInvalid,
+)
 from satchel.identity.sign_in import PROVISION, READ
 from satchel.protocol.messages import SignInOptions
 from tests.contract.issuer.fixture import TENANT, RunningIssuer
@@ -227,7 +236,7 @@ def test_a_blocked_device_does_not_come_back_by_signing_in_and_a_wiped_one_erase
     running: Satchel, issuer: RunningIssuer, phone: Phone
 ) -> None:
     with phone.open() as device:
-        device_id = device.enrolment.device_id
+        device_id, kept = device.enrolment.device_id, read_kept(device._writer)
     running.run("org", "block", "contoso", device_id)
     with pytest.raises(TokenInvalid, match="blocked"):
         Device.sign_in(None, folder=phone.folder, ask=person(issuer, "ann"), key=KEY)
@@ -235,6 +244,87 @@ def test_a_blocked_device_does_not_come_back_by_signing_in_and_a_wiped_one_erase
     with phone.open() as device, pytest.raises(DeviceWiped):
         device.sync()
     assert not phone.folder.joinpath("device.sqlite").exists()
+    assert is_forgotten(kept)
+
+
+def is_forgotten(kept: KeptSignIn | None) -> bool:
+    """The issuer gives nothing any more for what a device held of a sign-in."""
+    assert kept is not None
+    assert kept.refresh_token is not None
+    with closing(IssuerClient(kept.options)) as client, pytest.raises(SignInNeeded, match="invalid_grant"):
+        client.refresh(kept.refresh_token)
+    return True
+
+
+def sign_out(running: Satchel, phone: Phone, *, notes: int = 0) -> list[str]:
+    """By the command, as a person does; what it says of what could not be done."""
+    key = phone.folder.parent / "passphrase"
+    key.write_text("phone")
+    told = running.json("device", "sign-out", "--folder", str(phone.folder), "--passphrase-file", str(key))
+    assert told["signed_out"]
+    assert len(told["problems"]) == notes, told
+    problems: list[str] = told["problems"]
+    return problems
+
+
+def test_who_signs_out_keeps_everything_and_syncs_no_more_before_signing_in(
+    running: Satchel, source: Sandbox, issuer: RunningIssuer, phone: Phone
+) -> None:
+    with phone.open() as device:
+        device.sync()
+        contact = device.sql("select contactid from contact limit 1")[0]["contactid"]
+        device.update("contact", contact, jobtitle="Signed out")
+        kept = read_kept(device._writer)
+        held = {"Authorization": f"Bearer {device.enrolment.token}"}
+
+    sign_out(running, phone)
+
+    assert is_forgotten(kept)
+    phone.wait_until_ended()
+    with phone.open() as device:
+        assert device.status().signed_in_until is None
+        with pytest.raises(SignInNeeded, match="signed out"):
+            device.sync()
+        assert device.status().pending == {"waiting": 1}
+        assert device.sql("select jobtitle from contact where contactid = ?", [contact])[0]["jobtitle"] == "Signed out"
+        [row] = [each for each in running.json("org", "devices", "contoso") if each["id"] == device.enrolment.device_id]
+    with httpx.Client(base_url=f"https://localhost:{running.sync_port}", verify=_context(running)) as client:
+        assert client.post("/v1/orgs/contoso/sign-out", headers=held).status_code == 204  # again is harmless
+        assert client.post("/v1/orgs/other/sign-out", headers=held).status_code == 403
+        assert client.post("/v1/orgs/contoso/sign-out").status_code == 401
+    assert datetime.fromisoformat(row["signed_in_until"]) < datetime.now(UTC)
+    with Device.sign_in(None, folder=phone.folder, ask=person(issuer, "ann"), key=KEY) as device:
+        wait_for(lambda: device.sync() and not device.status().pending, "the edit to be accepted", 30)
+    assert source.send("GET", f"contacts({contact})").json()["jobtitle"] == "Signed out"
+
+
+def test_without_a_network_signing_out_ends_it_here_and_says_what_is_left(running: Satchel, phone: Phone) -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    with phone.open() as device:
+        kept = read_kept(device._writer)
+        assert kept is not None
+        options = msgspec.structs.replace(kept.options, issuer=nowhere)
+        write_kept(device._writer, msgspec.structs.replace(kept, options=options))
+        gone = msgspec.structs.replace(device.enrolment, server_url=nowhere)
+        with device._writer.transaction():
+            device._writer.set("enrolment", msgspec.json.encode(gone).decode())
+
+    problems = sign_out(running, phone, notes=2)
+
+    assert all("does not answer" in problem for problem in problems)
+    with phone.open() as device:
+        kept = read_kept(device._writer)
+        assert kept is not None
+        assert kept.refresh_token is None
+        with pytest.raises(SignInNeeded):
+            device.sync()
+
+
+def test_a_device_that_came_by_a_link_has_no_sign_in_to_end(running: Satchel, source: Sandbox, tmp_path: Path) -> None:
+    with Device.enroll(running.invite(source.users[0]["id"]), tmp_path / "device", key=KEY) as device:
+        with pytest.raises(InputInvalid):
+            device.sign_out()
+        device.sync()
 
 
 def test_a_device_that_came_by_a_link_can_sign_in(
@@ -348,6 +438,6 @@ def test_forged_and_foreign_tokens_get_nothing_at_the_sync_endpoint(running: Sat
 
 
 def test_no_token_stands_in_the_log(running: Satchel, phone: Phone) -> None:
-    text = running.process.log.read_text() if running.process else ""
+    text = running.log.read_text()
     assert "device signed in" in text
     assert not re.search(r"eyJ[\w-]{8,}\.|satd_[\w-]{8}|refresh_token", text)

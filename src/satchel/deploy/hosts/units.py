@@ -58,8 +58,8 @@ def _service(topology: Topology, role: Role) -> str:
         environment.append("SATCHEL_DNS__KEY_SECRET_FILE=%d/tsig.secret")
     lines = [f"LoadCredential={name}:{path}" for name, path in secrets.items()]
     lines += [f"Environment={one}" for one in environment]
-    if role is Role.PROVISIONING:  # the one that brings the databases to this version
-        lines.append(f"ExecStartPre={program} run migrate {config}")
+    if role is Role.PROVISIONING:  # the one that brings the databases to this version; others may still be older
+        lines.append(f"ExecStartPre={program} run migrate --pre {config}")
     lines.append(f"ExecStart={program} run {role} {config}")
     lines += ["DynamicUser=yes", "StateDirectory=satchel", f"TimeoutStopSec={_STOP_SECONDS}"]
     return _unit(f"Satchel: {_WHAT[role]}", lines)

@@ -43,8 +43,8 @@ def workload(topology: Topology, role: Role) -> Iterator[Manifest]:
         "containers": [_container(topology, role)],
         "volumes": _volumes(role),
     }
-    if role is Role.PROVISIONING:
-        pod["initContainers"] = [_container(topology, role, command="migrate")]
+    # All are replaced at the same time: whoever comes first brings the databases to its version, the others wait.
+    pod["initContainers"] = [_container(topology, Role.WORKER, command="migrate")]
     yield {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -62,7 +62,7 @@ def _container(topology: Topology, role: Role, command: str = "") -> Manifest:
     container: Manifest = {
         "name": command or str(role),
         "image": topology.installation.image,
-        "args": ["run", command or str(role), "--config", "/etc/satchel/satchel.toml"],
+        "args": ["run", *([command, "--pre"] if command else [str(role)]), "--config", "/etc/satchel/satchel.toml"],
         "env": [
             {"name": "SATCHEL_DATA__FOLDER", "value": "/var/lib/satchel"},
             {"name": "SATCHEL_SECRETS__KEY_FILE", "value": "/run/secrets/satchel/master.key"},

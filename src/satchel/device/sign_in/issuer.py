@@ -1,6 +1,6 @@
 """The issuer as the device talks to it: a public client without a secret.
 
-Source: RFC 6749, sections 4.1, 5 and 6; OpenID Connect Core 1.0, section 3.1.3; RFC 8414.
+Source: RFC 6749, sections 4.1, 5 and 6; OpenID Connect Core 1.0, section 3.1.3; RFC 8414; RFC 7009.
 """
 
 from __future__ import annotations
@@ -107,6 +107,22 @@ class IssuerClient:
             if problem.code in {"temporarily_unavailable", "server_error"}:
                 raise IssuerUnreachable(f"{self.options.issuer} cannot answer now.") from problem
             raise SignInNeeded(f"The issuer asks for a new sign-in ({problem.code}).") from problem
+
+    def revoke(self, refresh_token: str) -> bool:
+        """Have the issuer forget a refresh token; False: it offers nothing of the kind. Errors: IssuerUnreachable."""
+        url = self.discovery.revocation_endpoint
+        if not url:
+            return False
+        _require_safe(url)
+        form = {"client_id": self.options.client_id, "token": refresh_token, "token_type_hint": "refresh_token"}
+        try:
+            with self._client.stream("POST", url, data=form) as answer:
+                status = answer.status_code
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+            raise IssuerUnreachable(f"{self.options.issuer} does not answer: {type(error).__name__}.") from error
+        if status != httpx.codes.OK:  # a token that counts no more is answered with 200 as well
+            raise IssuerUnreachable(f"{self.options.issuer} did not revoke the sign-in ({status}).")
+        return True
 
     def post(self, url: str, form: dict[str, str], kind: type[Any]) -> Any:
         """Send a form as this client. Errors: OAuthProblem, IssuerUnreachable."""

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from satchel.device.endpoint import fetch_authority, own_place, post_sign_in, sign_in_options
+from satchel.device.endpoint import end_sign_in, fetch_authority, own_place, post_sign_in, sign_in_options
 from satchel.device.sign_in.issuer import Grant, IssuerClient
 from satchel.device.store import Enrolment, Store
-from satchel.errors import SatchelError, SignInNeeded, WipeOrdered
+from satchel.errors import InputInvalid, SatchelError, SignInNeeded, WipeOrdered
 from satchel.protocol.enrolment import SignInPlace
 from satchel.protocol.messages import SignInOptions, SignInRequest
 
@@ -36,6 +36,8 @@ class KeptSignIn(msgspec.Struct, frozen=True):
     """None: the user must sign in again when the time is over."""
     renew_at: float
     valid_until: float
+    is_ended: bool = False
+    """The user signed out: nothing goes to the server before somebody signs in again."""
 
     def __repr__(self) -> str:
         return f"KeptSignIn(issuer={self.options.issuer!r})"
@@ -88,9 +90,12 @@ def renew(store: Store, enrolment: Enrolment, now: float, *, is_needed: bool) ->
     """Prove the sign-in anew, where it is time or the server asks for it (`is_needed`).
 
     Order: a new refresh token is kept before it is used, because the issuer forgets the old one.
-    Errors: WipeOrdered; and where it is needed SignInNeeded, IssuerUnreachable, ServerUnreachable, SignInRefused.
+    Errors: WipeOrdered, SignInNeeded (signed out); and where it is needed SignInNeeded, IssuerUnreachable,
+    ServerUnreachable, SignInRefused.
     """
     kept = read_kept(store)
+    if kept is not None and kept.is_ended:
+        raise SignInNeeded("You signed out on this device.")
     if kept is None or (now < kept.renew_at and not is_needed):
         if is_needed:
             raise SignInNeeded
@@ -104,6 +109,40 @@ def renew(store: Store, enrolment: Enrolment, now: float, *, is_needed: bool) ->
             raise
         kept = read_kept(store) or kept
         write_kept(store, msgspec.structs.replace(kept, renew_at=now + PAUSE_SECONDS))
+
+
+def sign_out(store: Store, enrolment: Enrolment, now: float) -> list[str]:
+    """End the sign-in: here first, whatever answers, then at server and issuer.
+
+    Empty: all was done. Else in words what was not. Errors: InputInvalid (this device did not come in by a sign-in).
+    """
+    kept = read_kept(store)
+    if kept is None:
+        raise InputInvalid(
+            "This device came in by an enrolment link: there is no sign-in to end.",
+            hint="Your administrator can block or wipe it.",
+        )
+    write_kept(store, msgspec.structs.replace(kept, refresh_token=None, renew_at=now, valid_until=now, is_ended=True))
+    problems = []
+    try:
+        end_sign_in(enrolment)
+    except SatchelError as error:
+        problems.append(f"The server was not told, its part of the sign-in ends by itself later: {error.message}")
+    return problems + forget_at_issuer(kept)
+
+
+def forget_at_issuer(kept: KeptSignIn) -> list[str]:
+    """Have the issuer forget the refresh token (RFC 7009); in words where that did not come about."""
+    if kept.refresh_token is None:
+        return []
+    try:
+        with _issuer(kept.options) as client:
+            if client.revoke(kept.refresh_token):
+                return []
+        reason = "The issuer offers no revocation."
+    except SatchelError as error:
+        reason = error.message
+    return [f"The issuer was not told: what this device held of the sign-in is forgotten only here. {reason}"]
 
 
 def _renew(store: Store, enrolment: Enrolment, kept: KeptSignIn, now: float) -> None:
