@@ -3,6 +3,7 @@ told nothing holds exactly what its user may have, and one that gets a change th
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -18,6 +19,7 @@ from satchel.provisioning.organizations import Organization
 from satchel.staging.head import read_head
 from satchel.staging.users import Users
 from satchel.sync.served import ServedOrganization
+from satchel.sync.settling import settle
 from satchel.sync.shared import SharedChanges, news
 from satchel.sync.standing import Standing
 from satchel.sync.step import Caller
@@ -38,27 +40,57 @@ class Connected:
         self.shared = SharedChanges(Lease(0, "lock"))
         self.standing: Standing | None = None
         self.ways: Counter[str] = Counter()
+        self.asleep: dict[str, asyncio.Task[bool]] = {}
 
     async def hear(self) -> Standing:
         """The newest head comes in."""
         async with self.database.connection() as connection:
             head = await read_head(connection)
         if self.standing is None:
-            self.standing = Standing(head)
+            self.standing = Standing(head, self.served.users)
         self.standing.take(head)
+        if not self.standing.is_settled or self.standing.has_strangers:
+            if self.r.random() < 0.9:
+                async with self.database.snapshot() as connection:
+                    await settle(connection, self.standing)
+            else:  # the database does not answer: each finds out alone
+                self.standing.wake_all()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
         return self.standing
+
+    async def wait(self, device: LineDevice) -> None:
+        """Let it wait for something new, as `http` does."""
+        standing = await self.hear()
+        state = device.seal.open(str(device.cursor))
+        caller = Caller(device.user, device.user)
+        if news(standing, state, device.model, caller) is None:
+            self.asleep[device.user] = asyncio.create_task(standing.wait(state, caller, 600))
+            await asyncio.sleep(0)
+
+    async def is_asleep(self, device: LineDevice) -> bool:
+        """It goes on waiting now that the newest head is known; one that does not is served next."""
+        await self.hear()
+        waiting = self.asleep.pop(device.user, None)
+        if waiting is None:
+            return False
+        if not waiting.done():
+            self.asleep[device.user] = waiting
+            return True
+        assert waiting.result()
+        return False
 
     async def serve(self, device: LineDevice) -> None:
         """Bring a device to the head by the way that the server would choose."""
         standing = await self.hear()
         if device.cursor is not None:
             state = device.seal.open(device.cursor)
-            since = news(standing, state, device.model, device.user)
+            caller = Caller(device.user, device.user)
+            since = news(standing, state, device.model, caller)
             if since is None:
                 self.ways["nothing"] += 1
                 return
             if since >= 0:
-                caller = Caller(device.user, device.user)
                 found = await self.shared.answer(self.served, standing, state, caller, since)
                 if found is not None:
                     self.ways["shared"] += 1
@@ -72,11 +104,20 @@ class Connected:
         await device.sync(self.database, check=self.world.leaks(device.user))
 
     async def check(self, device: LineDevice) -> None:
-        await self.serve(device)
+        if await self.is_asleep(device):
+            self.ways["asleep"] += 1
+        else:
+            await self.serve(device)
+            await self.wait(device)
         expected = self.world.o.visible(device.user)
         assert device.rows.keys() == expected.keys()
         for entity, rows in expected.items():
             assert device.rows[entity] == rows, (entity, self.world.text, self.ways)
+
+
+async def binding(database: Database) -> int:
+    async with database.connection() as connection:
+        return (await read_head(connection)).binding
 
 
 @pytest.mark.parametrize("seed", range(HISTORIES))
@@ -97,8 +138,10 @@ async def test_nobody_misses_a_change(seed: int, staging: Database) -> None:
             await world.publish([])
         elif chance < 0.05:
             await world.pass_time()
-        elif chance < 0.1:
+        elif chance < 0.25:
+            before = await binding(staging)
             await world.security()
+            server.ways["security"] += await binding(staging) != before
         else:
             await world.data()
         if r.random() < 0.9:  # else this notification is lost
@@ -107,5 +150,9 @@ async def test_nobody_misses_a_change(seed: int, staging: Database) -> None:
             await server.check(device)
     for device in devices:
         await server.check(device)
-    assert server.ways["nothing"] > 10, server.ways
+    for waiting in server.asleep.values():
+        waiting.cancel()
+    print(server.ways)
+    assert server.ways["asleep"] > 10, server.ways
     assert server.ways["shared"] > 0, server.ways
+    assert server.ways["security"] > 0, server.ways

@@ -35,6 +35,7 @@ from satchel.sync.cursor import CursorSeal
 from satchel.sync.heads import Heads
 from satchel.sync.known_devices import KnownDevices
 from satchel.sync.served import ServedOrganization
+from satchel.sync.settling import settle
 from satchel.sync.step import StepLimits
 from tests.support.field_organization import StagedOrganization, compiled, item, profile
 from tests.support.line_device import LineDevice
@@ -88,9 +89,15 @@ class Served:
     async def get(self, name: str) -> ServedOrganization:
         return self.one
 
+    async def settle(self, name: str) -> None:
+        standing = self.heads.standing(name)
+        assert standing is not None
+        async with self.one.staging.snapshot() as connection:
+            await settle(connection, standing)
+
     async def hear(self) -> None:
         async with self.one.staging.connection() as connection:
-            self.heads.update("o", await read_head(connection))
+            self.heads.update("o", await read_head(connection), self.one.users)
 
 
 class Register:

@@ -16,7 +16,7 @@ import pytest
 from obstore.store import LocalStore
 
 from satchel.buckets.bound import bound_buckets
-from satchel.buckets.decisions import decide
+from satchel.buckets.decisions import decide, holds
 from satchel.buckets.families import family_ids
 from satchel.buckets.snapshots import forget_snapshots
 from satchel.database.pool import Database
@@ -511,3 +511,5 @@ async def explained(staging: Database, user_id: str) -> None:
             for bucket, key in await found.fetchall():
                 decisions = [decide(condition, family, key, user, bound) for condition in conditions]
                 assert any(each.holds for each in decisions) is (str(bucket) in bound), (family, key, decisions)
+                in_short = [holds(condition, family, key, user, bound) for condition in conditions]
+                assert in_short == [each.holds for each in decisions]

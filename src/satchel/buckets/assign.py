@@ -73,7 +73,7 @@ from (select ops.*, %(op)s + row_number() over (order by bucket, row_id) as op f
 on conflict (row_id, bucket) do update set op = excluded.op, is_live = excluded.is_live, content = excluded.content
 returning bucket
 )
-select count(*), array_agg(distinct bucket), exists (select from made) from put
+select count(*), array_agg(distinct bucket), (select array_agg(id) from made) from put
 """)
 _NOTED = sql.SQL(""",
 noted as (
@@ -97,13 +97,20 @@ class Placed(msgspec.Struct, frozen=True):
     """The newest op."""
     buckets: frozenset[BucketId] = frozenset()
     """The buckets that the ops are in."""
-    has_new: bool = False
-    """There are buckets that were not there before: nobody holds them, but someone may be bound to them."""
+    made: frozenset[BucketId] = frozenset()
+    """Those that were not there before: nobody holds them, but someone may be bound to them."""
+    is_for_all: bool = False
+    """Anyone may be concerned."""
 
-    def packed(self) -> bytes | None:
-        """The buckets, for those who wait; None: anyone may be concerned."""
-        packed = pack_buckets(self.buckets)
-        return None if self.has_new or len(packed) > _MOST_BUCKETS_BYTES else packed
+    def and_then(self, more: Placed) -> Placed:
+        """What both came to."""
+        return Placed(more.op, self.buckets | more.buckets, self.made | more.made, self.is_for_all or more.is_for_all)
+
+    def packed(self) -> tuple[bytes | None, bytes | None]:
+        """The buckets, and those made among them, for those who wait; None: anyone may be concerned."""
+        packed, made = pack_buckets(self.buckets), pack_buckets(self.made)
+        is_told = not self.is_for_all and len(packed) + len(made) <= _MOST_BUCKETS_BYTES
+        return (packed, made) if is_told else (None, None)
 
 
 async def lock_head(connection: Connection) -> OpId:
@@ -142,7 +149,7 @@ async def assign_reached(
             entities = entities | {family.entity}
         if family.entity in entities:
             more = await assign_family(connection, scope, family, ids, placed.op)
-            placed = Placed(more.op, placed.buckets | more.buckets, placed.has_new or more.has_new)
+            placed = placed.and_then(more)
     if placed.op != op:
         await set_head(connection, op, placed)
     return placed.op
@@ -150,9 +157,17 @@ async def assign_reached(
 
 async def set_head(connection: Connection, before: OpId, placed: Placed) -> None:
     """Note the newest op, and what the ops behind `before` touched; under the write lock."""
+    buckets, made = placed.packed()
     await connection.execute(
-        "update satchel.head set op = %(op)s, moved_from = %(from)s, moved_to = %(op)s, moved_buckets = %(buckets)s",
-        {"op": placed.op, "from": before, "buckets": placed.packed()},
+        "update satchel.head set op = %(op)s, moved_from = %(from)s, moved_to = %(op)s, moved_buckets = %(moved)s,"
+        " made_to = %(op)s, made_buckets = %(made)s, touched_buckets = %(touched)s",
+        {
+            "op": placed.op,
+            "from": before,
+            "moved": None if placed.made else buckets,
+            "made": made if placed.made else None,
+            "touched": buckets if placed.made else None,
+        },
     )
 
 
@@ -165,8 +180,8 @@ async def assign_family(
     parameters = {"family": ids[family.name], "families": list(ids.values()), "sources": sources, "op": op}
     row = await (await connection.execute(statement, parameters)).fetchone()
     assert row is not None  # noqa: S101 - an aggregate
-    count, buckets, has_new = row
-    return Placed(OpId(op + count), frozenset(buckets or ()), has_new)
+    count, buckets, made = row
+    return Placed(OpId(op + count), frozenset(buckets or ()), frozenset(made or ()))
 
 
 async def raise_binding(connection: Connection) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Container, Sequence
 
 import msgspec
 
@@ -39,7 +39,7 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 def decide(
-    term: Condition, family: Family, key: Sequence[str | None], user: User, bound: Collection[str] = ()
+    term: Condition, family: Family, key: Sequence[str | None], user: User, bound: Container[str] = ()
 ) -> Decision:
     """The decision for a bucket with this key; `bound`: ids of the buckets the user is bound to, as text."""
     match term:
@@ -69,6 +69,34 @@ def decide(
             return Decision(holds is not (operator is Operator.NE), f"{words} ({_shown(key[part])})")
         case PartGranted():
             return _granted(term, family, key, user)
+    raise AssertionError(term)
+
+
+def holds(term: Condition, family: Family, key: Sequence[str | None], user: User, bound: Container[str] = ()) -> bool:
+    """The same in one word, at a fraction of the cost."""
+    match term:
+        case Constant(value):
+            return value
+        case Every(terms):
+            return all(holds(each, family, key, user, bound) for each in terms)
+        case Either(terms):
+            return any(holds(each, family, key, user, bound) for each in terms)
+        case Opposite(inner):
+            return not holds(inner, family, key, user, bound)
+        case Assigned(profile):
+            return profile in user.profiles
+        case PartFlag(part):
+            return key[part] == "t"
+        case PartRelated():
+            return key[-1] in bound
+        case PartUser(part, operator, parameter):
+            return _meets(family.parts[part], key[part], user.values(parameter)) is not (operator is Operator.NE)
+        case PartGranted(entity, owner, unit, shares):
+            grants = user.grants.get(entity, Grants(everything=True))
+            reached = ((owner, grants.owners), (unit, grants.units), (shares, grants.shared_to))
+            return grants.everything or any(
+                part is not None and _meets(family.parts[part], key[part], values) for part, values in reached
+            )
     raise AssertionError(term)
 
 

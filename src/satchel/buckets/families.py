@@ -8,6 +8,7 @@ import msgspec
 
 from satchel.database.pool import Connection
 from satchel.database.queries import load_queries
+from satchel.model.ids import BucketId
 from satchel.model.scope import Family
 
 _SQL = load_queries(__file__)
@@ -35,6 +36,19 @@ async def standing_families(connection: Connection) -> Mapping[str, StandingFami
 async def family_ids(connection: Connection) -> Mapping[str, int]:
     """The ids of the families in use, by name."""
     return {name: family.id for name, family in (await standing_families(connection)).items()}
+
+
+class BucketKey(msgspec.Struct, frozen=True):
+    """A bucket of a family, by name, and its key."""
+
+    family: str
+    key: tuple[str | None, ...]
+
+
+async def read_buckets(connection: Connection, buckets: Iterable[BucketId]) -> dict[BucketId, BucketKey]:
+    """Families and keys of those of the buckets that are there."""
+    cursor = await connection.execute(_SQL["buckets"], {"buckets": sorted(buckets)})
+    return {BucketId(bucket): BucketKey(family, tuple(key)) for bucket, family, key in await cursor.fetchall()}
 
 
 async def make_families(connection: Connection, families: Iterable[Family]) -> None:

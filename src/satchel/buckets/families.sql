@@ -25,3 +25,6 @@ select pg_advisory_unlock(7274312)
 
 -- make_temporary --
 insert into satchel.family (entity, name) values (%(entity)s, 'preview/' || gen_random_uuid()) returning id
+
+-- buckets --
+select b.id, f.name, b.key from satchel.bucket b join satchel.family f on f.id = b.family where b.id = any(%(buckets)s)

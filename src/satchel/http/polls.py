@@ -129,20 +129,23 @@ class Polls:
         """Wait for something new: as `news`. A device that is blocked meanwhile is refused; for one that is gone
         meanwhile nothing is read any more."""
         heads, device = self._serving.served.heads, poll.device
+        caller = Caller(device.user_id, device.id)
         loop = asyncio.get_running_loop()
         while True:
             standing = heads.standing(device.organization)
             if standing is None:
                 await self._serving.served.head(device.organization)
                 continue
-            since = news(standing, state, poll.model, device.id)
+            if not standing.is_settled:
+                await self._serving.served.settle(device.organization)
+            since = news(standing, state, poll.model, caller)
             if since is not None:
                 return since
             remaining = poll.deadline - loop.time()
             if heads.is_draining:  # who comes back at once finds another server soon
                 await asyncio.sleep(min(max(remaining, 0.0), DRAINING_WAIT_SECONDS))
                 return None
-            if remaining <= 0 or not await _unless_gone(standing.wait(state, device.id, remaining), poll.receive):
+            if remaining <= 0 or not await _unless_gone(standing.wait(state, caller, remaining), poll.receive):
                 return None
             await self._serving.auth.device(poll.authorization, device.organization)
 

@@ -81,7 +81,7 @@ async def _fill_at_once(connection: Connection, scope: Scope) -> None:
             op = (await assign_family(connection, scope, family, ids, op)).op
             await connection.execute("truncate changed")
         await set_ready(connection, ids[family.name])
-    await set_head(connection, before, Placed(op, has_new=True))
+    await set_head(connection, before, Placed(op, is_for_all=True))
 
 
 async def bring_into_force(work: OrganizationWork) -> bool:

@@ -30,13 +30,17 @@ class Head(msgspec.Struct, frozen=True):
     moved_from: int = -1
     """The op before the last transaction that made ops; -1: not known."""
     moved_buckets: bytes | None = None
-    """The buckets (packed) that it touched; None: anyone may be concerned."""
+    """The buckets (packed) that it touched; None: it made some, or anyone may be concerned."""
     verdicts_from: int = -1
     """The verdict before the last transaction that gave some; -1: not known."""
     verdict_devices: list[str] | None = None
     """The devices that got them; None: anyone may be concerned."""
     floor: int = 0
     """What was removed up to this op is no longer remembered: an older cursor starts over."""
+    made_buckets: bytes | None = None
+    """The buckets (packed) that the last transaction made; nobody holds them, but someone may be bound to them."""
+    touched_buckets: bytes | None = None
+    """With them, all that it touched; None: not known, or it made none."""
 
 
 class Scopes(msgspec.Struct, frozen=True):

@@ -7,7 +7,9 @@ insert into satchel.head (epoch, scope, timeline)
 select epoch, op, binding, model_digest, verdict,
     case when moved_to = op then moved_from else -1 end, case when moved_to = op then moved_buckets end,
     case when verdicts_to = verdict then verdicts_from else -1 end,
-    case when verdicts_to = verdict then verdict_devices end, floor
+    case when verdicts_to = verdict then verdict_devices end, floor,
+    case when moved_to = op and made_to = op then made_buckets end,
+    case when moved_to = op and made_to = op then touched_buckets end
 from satchel.head
 
 -- version --

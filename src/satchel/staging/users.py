@@ -1,7 +1,11 @@
-"""Users as they were last read."""
+"""Users as they were last read, and since when they are the same."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+import msgspec
 from psycopg import sql
 
 from satchel.database.columns import column, table
@@ -10,26 +14,109 @@ from satchel.errors import SignInRefused
 from satchel.model.scope import Scope
 from satchel.model.user import User
 from satchel.staging.head import Head
-from satchel.staging.principals import read_user
+from satchel.staging.principals import read_user, read_users
 
 _USERS_KEPT = 4096
+_USERS_AT_ONCE = 500
+_GROUNDS_KEPT = 1000
+
+
+class _Known(msgspec.Struct):
+    """A user who was the same at every binding version that was settled from `since` to `as_of`."""
+
+    user: User | None
+    since: int
+    as_of: int
 
 
 class Users:
-    """Users as they were last read: one who is asked for again costs no query until principals change."""
+    """Users as they were last read: one who is asked for again costs no query until principals change.
+
+    When they did, all who are known are read together (`settle`). Who is the same then, on the same ground, is bound to
+    the same buckets as before. Only settled versions are compared: what was so in between, nobody knows.
+    """
 
     def __init__(self) -> None:
         """Know nobody yet."""
-        self._known: dict[tuple[str, int, str], User | None] = {}
+        self._epoch = ""
+        self._known: dict[str, _Known] = {}
+        self._fresh: dict[tuple[int, str], User | None] = {}
+        self._grounds: dict[int, Hashable] = {}
+        """By binding version, in order."""
 
     async def find(self, connection: Connection, head: Head, scope: Scope, user_id: str) -> User | None:
         """The user, as of this head."""
-        key = (head.epoch, head.binding, user_id)
-        if key not in self._known:
-            while len(self._known) >= _USERS_KEPT:
-                del self._known[next(iter(self._known))]
-            self._known[key] = await read_user(connection, scope, user_id)
-        return self._known[key]
+        self._begin(head.epoch)
+        if self.knows(user_id, head.binding):
+            return self._known[user_id].user
+        key = (head.binding, user_id)
+        if key not in self._fresh:
+            _make_room(self._fresh, _USERS_KEPT)
+            self._fresh[key] = await read_user(connection, scope, user_id)
+        return self._fresh[key]
+
+    async def settle(
+        self, connection: Connection, head: Head, scope: Scope, ground: Hashable, wanted: Iterable[str]
+    ) -> None:
+        """Read all who are known or wanted, as of this head. `ground`: all else that their buckets follow from.
+
+        Cost: up to nine queries for each 500 users who were not read as of this binding version yet.
+        """
+        self._begin(head.epoch)
+        last = next(reversed(self._grounds), -1)
+        if head.binding < last:
+            return
+        waiting = [each for each in {*self._known, *wanted} if not self.knows(each, head.binding)]
+        for start in range(0, len(waiting), _USERS_AT_ONCE):
+            found = await read_users(connection, scope, waiting[start : start + _USERS_AT_ONCE])
+            if self._epoch != head.epoch:
+                return  # another database meanwhile
+            for user_id, user in found.items():
+                known = self._known.pop(user_id, None)
+                if known is None or known.as_of != last or known.user != user:
+                    known = _Known(user, head.binding, head.binding)
+                known.as_of = head.binding
+                _make_room(self._known, _USERS_KEPT)
+                self._known[user_id] = known
+        if head.binding not in self._grounds:
+            _make_room(self._grounds, _GROUNDS_KEPT)
+            self._grounds[head.binding] = ground
+            self._fresh.clear()
+
+    def is_settled(self, head: Head) -> bool:
+        """All who are known were read as of this binding version."""
+        return head.epoch == self._epoch and head.binding in self._grounds
+
+    def knows(self, user_id: str, binding: int) -> bool:
+        """The user was read as of this binding version."""
+        known = self._known.get(user_id)
+        return known is not None and known.as_of == binding
+
+    def known(self, user_id: str, binding: int) -> User | None:
+        """The user as of this binding version, one object as long as the same is read; None also where not known."""
+        return self._known[user_id].user if self.knows(user_id, binding) else None
+
+    def is_same(self, user_id: str, before: int, now: int) -> bool:
+        """The user was bound to the same buckets at both binding versions, those made in between left out."""
+        known, grounds = self._known.get(user_id), self._grounds
+        return (
+            known is not None
+            and known.since <= before
+            and known.as_of == now
+            and before in grounds
+            and now in grounds
+            and grounds[before] == grounds[now]
+        )
+
+    def _begin(self, epoch: str) -> None:
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._known, self._fresh, self._grounds = {}, {}, {}
+
+
+def _make_room(kept: dict[Any, Any], most: int) -> None:
+    while len(kept) >= most:
+        del kept[next(iter(kept))]
 
 
 def no_user() -> SignInRefused:

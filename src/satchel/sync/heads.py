@@ -13,6 +13,7 @@ import psycopg
 import structlog
 
 from satchel.staging.head import Head
+from satchel.staging.users import Users
 from satchel.sync.known_devices import DEVICE_CHANNEL, KnownDevices
 from satchel.sync.standing import Standing
 
@@ -31,9 +32,10 @@ class HeadNotice(msgspec.Struct):
 class Heads:
     """The newest known head of each organization, and who waits for another."""
 
-    def __init__(self) -> None:
-        """Know nothing yet."""
+    def __init__(self, unsettled: Callable[[str], object] = lambda _: None) -> None:
+        """Know nothing yet. `unsettled` gets the organization where somebody waits for what is to be read first."""
         self._standings: dict[str, Standing] = {}
+        self._unsettled = unsettled
         self.is_draining = False
 
     def get(self, organization: str) -> Head | None:
@@ -49,11 +51,11 @@ class Heads:
         """The organizations whose heads are known."""
         return list(self._standings)
 
-    def update(self, organization: str, head: Head) -> Standing:
-        """Take a newer head and wake those whom it concerns."""
+    def update(self, organization: str, head: Head, users: Users | None = None) -> Standing:
+        """Take a newer head and wake those whom it concerns. `users`: of an organization that was not known."""
         standing = self._standings.get(organization)
         if standing is None:
-            standing = self._standings[organization] = Standing(head)
+            standing = self._standings[organization] = Standing(head, users, lambda: self._unsettled(organization))
         else:
             standing.take(head)
         return standing

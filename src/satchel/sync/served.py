@@ -14,8 +14,10 @@ from satchel.provisioning.organizations import Organization, Organizations
 from satchel.staging.head import Head, read_head
 from satchel.staging.users import Users
 from satchel.sync.heads import Heads
+from satchel.sync.settling import settle
 
 log = structlog.get_logger()
+_SETTLING_ROUNDS = 20
 
 
 class ServedOrganization(msgspec.Struct, frozen=True):
@@ -35,7 +37,8 @@ class ServedOrganizations:
         self._open_staging = open_staging
         self._served: dict[str, ServedOrganization] = {}
         self._lock = asyncio.Lock()
-        self.heads = Heads()
+        self._settling: dict[str, asyncio.Task[None]] = {}
+        self.heads = Heads(unsettled=self._begin_settling)
 
     async def get(self, name: str) -> ServedOrganization:
         """The organization. Errors: OrganizationUnknown - not registered here, or not provisioned."""
@@ -51,9 +54,44 @@ class ServedOrganizations:
         """The organization's head: from memory, or read once."""
         head = self.heads.get(name)
         if head is None:
-            head = await self._read(await self.get(name))
-            self.heads.update(name, head)
+            served = await self.get(name)
+            head = await self._read(served)
+            self.heads.update(name, head, served.users)
         return head
+
+    async def settle(self, name: str) -> None:
+        """Read what came of the newest head: once, whoever asks meanwhile. Errors: RetryLater, OrganizationUnknown."""
+        await asyncio.shield(self._begin_settling(name))
+
+    def _begin_settling(self, name: str) -> asyncio.Task[None]:
+        task = self._settling.get(name)
+        if task is None:
+            task = self._settling[name] = asyncio.create_task(self._settle(name))
+            task.add_done_callback(lambda done: self._end_settling(name, done))
+        return task
+
+    def _end_settling(self, name: str, task: asyncio.Task[None]) -> None:
+        del self._settling[name]
+        standing = self.heads.standing(name)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.warning("what concerns whom was not read", organization=name, reason=type(error).__name__)
+            if standing is not None and not standing.is_settled:
+                standing.wake_all()  # each finds out alone
+        elif standing is not None and standing.has_strangers and not task.cancelled():
+            self._begin_settling(name)
+
+    async def _settle(self, name: str) -> None:
+        served = await self.get(name)
+        standing = self.heads.standing(name)
+        if standing is None:
+            return
+        for _ in range(_SETTLING_ROUNDS):  # heads may come faster than they are read
+            async with served.staging.snapshot() as connection:
+                await settle(connection, standing)
+            if standing.is_settled:
+                return
+        standing.wake_all()
 
     async def load(self, name: str) -> ServedOrganization:
         """Read the registration anew and open the organization."""

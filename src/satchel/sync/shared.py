@@ -72,10 +72,13 @@ class SharedChanges:
             told = await self._once(served, standing, state, caller, since)
             if told is None:
                 return None
-            still = news(standing, state, state.model, caller.device_id)
+            still = news(standing, state, state.model, caller)
             if still == since and standing.head.op == told.head.op:
                 held = standing.held(state.held)
-                now = msgspec.structs.replace(state, checkpoint=told.head.op, verdict=standing.head.verdict)
+                head = standing.head  # the user is the same at its binding
+                now = msgspec.structs.replace(
+                    state, checkpoint=told.head.op, binding=head.binding, verdict=head.verdict
+                )
                 return now, self._lines(told, held)
             if still is None or still == _UNKNOWN:
                 return None
@@ -117,19 +120,18 @@ class SharedChanges:
         return b"".join(lines)
 
 
-def news(standing: Standing, state: CursorState, model_digest: str | None, device_id: str) -> OpId | None:
+def news(standing: Standing, state: CursorState, model_digest: str | None, caller: Caller) -> OpId | None:
     """What is new for a device: None where it is current, the op behind which its first change lies, or -1 where there
     is more to it than changes of rows."""
     head = standing.head
     is_settled = (
         state.epoch == head.epoch
-        and state.binding == head.binding
         and state.base_model == head.model_digest
         and state.model == model_digest
         and not state.loading
         and not state.is_reset
     )
-    return standing.first_concern(state, device_id) if is_settled else _UNKNOWN
+    return standing.first_concern(state, caller) if is_settled else _UNKNOWN
 
 
 async def _read(
@@ -138,10 +140,12 @@ async def _read(
     async with served.staging.snapshot() as connection:
         head, scope = await read_head(connection), await read_scope(connection)
         user = await served.users.find(connection, head, scope, caller.user_id)
-        if user is None or not user.is_enabled or head.binding != state.binding or head.epoch != state.epoch:
+        if user is None or not user.is_enabled or head.epoch != state.epoch:
             return None
         model = user_model(scope, user)
         standing.take(head)
+        if head.binding != state.binding and not standing.users.is_same(caller.user_id, state.binding, head.binding):
+            return None
         buckets = standing.touched_behind(since)
         if (
             head.floor > state.checkpoint

@@ -3,6 +3,9 @@
 A device whose buckets nothing touched is current although its checkpoint lies behind the head: its cursor stays good,
 and it is not woken. What is not known - before this process looked, or longer ago than it remembers - counts as
 something new, so that a lost notification or a restart costs a look at the database, never data.
+
+Where principals changed or buckets were made, somebody reads once for all what that comes to (`settling`): until then
+those who wait go on waiting, and whoever comes waits for it.
 """
 
 from __future__ import annotations
@@ -12,20 +15,30 @@ import time
 from array import array
 from bisect import bisect_left
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from typing import Any
 
 import msgspec
 
+from satchel.buckets.families import BucketKey
 from satchel.model.ids import BucketId, OpId
 from satchel.model.packing import unpack_buckets
+from satchel.model.scope import Scope
+from satchel.model.user import User
 from satchel.staging.head import Head
+from satchel.staging.users import Users
 from satchel.sync.cursor import CursorState
+from satchel.sync.made import MadeBuckets
+from satchel.sync.step import Caller
 
 REMEMBERED_MOVES = 2_000
 REMEMBERED_BUCKETS = 200_000
 REMEMBERED_SECONDS = 3_600.0
 """Then a device gets a new cursor, also where nothing concerned it: cursors do not fall behind what is retained."""
 REMEMBERED_VERDICTS = 20_000
+REMEMBERED_MADE = 5_000
+"""Buckets whose keys are kept."""
+_CHECKED_AT_ONCE = 200
 _UNKNOWN = OpId(-1)
 HELD_SETS_BYTES = 4 * 1024 * 1024
 """Of the packed bucket sets that are kept unpacked, some ten times as large."""
@@ -37,8 +50,18 @@ class Move(msgspec.Struct, frozen=True):
     since: OpId
     op: OpId
     buckets: frozenset[BucketId]
+    made: frozenset[BucketId]
+    """Those of them that were not there before."""
     at: float
     """Monotonic seconds."""
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """No bucket made in (`since`, `to`] is this user's."""
+
+    user: User
+    since: OpId
+    to: OpId
 
 
 class Held:
@@ -49,6 +72,12 @@ class Held:
         self.buckets = array("q", unpack_buckets(packed))
         self.quiet_from = self.quiet_to = quiet_from
         self.waiting: set[Waiter] = set()
+        self.checked: dict[str, Checked] = {}
+        """By user."""
+
+    def __contains__(self, bucket: object) -> bool:
+        """A bucket's id, as text."""
+        return isinstance(bucket, str) and self.is_touched(frozenset((BucketId(int(bucket)),)))
 
     def is_touched(self, buckets: frozenset[BucketId]) -> bool:
         """One of these is held. Cost: of the smaller side."""
@@ -62,15 +91,24 @@ class Waiter(msgspec.Struct, eq=False):
     """A device that waits for something new."""
 
     woken: asyncio.Future[bool]
-    device_id: str
+    state: CursorState
+    caller: Caller
 
 
 class Standing:
     """What this process knows of an organization."""
 
-    def __init__(self, head: Head) -> None:
-        """Nothing is known of what moved before."""
+    def __init__(self, head: Head, users: Users | None = None, unsettled: Callable[[], object] = lambda: None) -> None:
+        """Nothing is known of what moved before. `unsettled` is called where somebody waits for what is to be read."""
         self.head = head
+        self.users = users or Users()
+        self.made = MadeBuckets()
+        self._unsettled = unsettled
+        self._made_op = head.op
+        self._made_count = 0
+        self._unread: set[BucketId] = set()
+        self._strangers: set[str] = set()
+        self._wakes = 0
         self._moves: deque[Move] = deque()
         self._moves_from = head.op
         self._bucket_count = 0
@@ -88,8 +126,7 @@ class Standing:
             if now < before or (now == before and head.model_digest == known.model_digest):
                 return
         self.head = head
-        concerns_all = head.epoch != known.epoch or head.binding != known.binding
-        concerns_all |= head.model_digest != known.model_digest
+        concerns_all = head.epoch != known.epoch or head.model_digest != known.model_digest
         buckets = self._take_ops(known, head)
         devices = self._take_verdicts(known, head)
         if concerns_all or buckets is None or devices is None:
@@ -101,16 +138,55 @@ class Standing:
                     _wake(held.waiting)
         for device in devices:
             self.wake_device(device)
+        if self._by_device and not self.is_settled:
+            self._unsettled()
 
-    def first_concern(self, state: CursorState, device_id: str) -> OpId | None:
+    @property
+    def is_settled(self) -> bool:
+        """What came of the newest head was read."""
+        return not self._unread and self.users.is_settled(self.head)
+
+    @property
+    def has_strangers(self) -> bool:
+        """Somebody waits of whom it could not be told whether a change of principals is theirs."""
+        return bool(self._strangers)
+
+    def take_strangers(self) -> set[str]:
+        """The users of those; they are asked for once."""
+        strangers, self._strangers = self._strangers, set()
+        return strangers
+
+    def unread_buckets(self) -> set[BucketId]:
+        """New buckets whose keys are to be read."""
+        return set(self._unread)
+
+    def learn(self, scope: Scope, asked: set[BucketId], found: Mapping[BucketId, BucketKey]) -> None:
+        """Keys of new buckets, as they were read."""
+        self.made.learn(scope, asked & self._unread, found)
+        self._unread -= asked
+
+    async def wake_concerned(self) -> None:
+        """Let those look again whom something concerns, now that it is known."""
+        waiters = [waiter for waiting in self._by_device.values() for waiter in waiting]
+        for number, waiter in enumerate(waiters, 1):
+            if not self.is_settled:
+                return  # more has come, and is read next
+            if not waiter.woken.done() and self.first_concern(waiter.state, waiter.caller) is not None:
+                _end(waiter, True)
+            if number % _CHECKED_AT_ONCE == 0:
+                await asyncio.sleep(0)  # others want to be served meanwhile
+
+    def first_concern(self, state: CursorState, caller: Caller) -> OpId | None:
         """The op behind which lies the first change that this device does not have; None: it is current.
 
         -1: it is not known, or there is more to it than changes of rows.
         """
         head = self.head
         if state.verdict != head.verdict and (
-            state.verdict < self._verdicts_from or self._verdicts.get(device_id, 0) > state.verdict
+            state.verdict < self._verdicts_from or self._verdicts.get(caller.device_id, 0) > state.verdict
         ):
+            return _UNKNOWN
+        if state.binding != head.binding and not self.users.is_same(caller.user_id, state.binding, head.binding):
             return _UNKNOWN
         if state.checkpoint == head.op:
             return None
@@ -118,6 +194,8 @@ class Standing:
         if not self._moves_from <= state.checkpoint < head.op:
             return _UNKNOWN
         held = self.held(state.held)
+        if self._made_op > state.checkpoint and self._is_made_for(caller.user_id, held, OpId(state.checkpoint)):
+            return _UNKNOWN
         if state.checkpoint >= held.quiet_from:
             return None
         moves = (move for move in self._moves if move.op > state.checkpoint and held.is_touched(move.buckets))
@@ -146,14 +224,23 @@ class Standing:
         """All buckets touched behind an op."""
         return {bucket for move in self._behind(op) for bucket in move.buckets}
 
-    async def wait(self, state: CursorState, device_id: str, seconds: float) -> bool:
-        """Wait until something concerns this device; False where the time ran out."""
-        loop = asyncio.get_running_loop()
-        waiter = Waiter(loop.create_future(), device_id)
+    def wait(self, state: CursorState, caller: Caller, seconds: float) -> Coroutine[Any, Any, bool]:
+        """Wait until something concerns this device; False where the time ran out. Whatever comes behind this call,
+        also before it is awaited, is noticed."""
+        return self._waited((self.head, self._wakes), state, caller, seconds)
+
+    async def _waited(self, seen: tuple[Head, int], state: CursorState, caller: Caller, seconds: float) -> bool:
+        if seen[0] is not self.head or seen[1] != self._wakes:
+            return True
+        loop, device_id = asyncio.get_running_loop(), caller.device_id
+        waiter = Waiter(loop.create_future(), state, caller)
         held = self.held(state.held)
         of_device = self._by_device.setdefault(device_id, set())
         held.waiting.add(waiter)
         of_device.add(waiter)
+        if not self.users.knows(caller.user_id, self.head.binding):
+            self._strangers.add(caller.user_id)
+            self._unsettled()
         timer = loop.call_later(seconds, _end, waiter, False)
         try:
             return await waiter.woken
@@ -166,10 +253,12 @@ class Standing:
 
     def wake_device(self, device_id: str) -> None:
         """Let a device look again."""
+        self._wakes += 1
         _wake(self._by_device.get(device_id, set()))
 
     def wake_all(self) -> None:
         """Let everyone look again."""
+        self._wakes += 1
         for waiting in list(self._by_device.values()):
             _wake(waiting)
 
@@ -177,13 +266,19 @@ class Standing:
         """The buckets that moved; None: not known."""
         if head.epoch == known.epoch and head.op == known.op:
             return frozenset()
-        if head.epoch != known.epoch or head.moved_from != known.op or head.moved_buckets is None:
+        moved = head.touched_buckets if head.moved_buckets is None else head.moved_buckets
+        if head.epoch != known.epoch or head.moved_from != known.op or moved is None:
             self._moves.clear()
-            self._bucket_count, self._moves_from = 0, head.op
+            self.made, self._unread = MadeBuckets(), set()
+            self._bucket_count, self._made_count, self._moves_from = 0, 0, head.op
             return None
-        move = Move(known.op, head.op, frozenset(unpack_buckets(head.moved_buckets)), time.monotonic())
+        made = frozenset(unpack_buckets(head.made_buckets or b""))
+        move = Move(known.op, head.op, frozenset(unpack_buckets(moved)), made, time.monotonic())
         self._moves.append(move)
         self._bucket_count += len(move.buckets)
+        self._made_count += len(made)
+        self._unread |= made
+        self._made_op = OpId(head.op) if made else self._made_op
         self._forget_old(move.at)
         return move.buckets
 
@@ -192,10 +287,14 @@ class Standing:
         while moves and (
             len(moves) > REMEMBERED_MOVES
             or self._bucket_count > REMEMBERED_BUCKETS
+            or self._made_count > REMEMBERED_MADE
             or moves[0].at < now - REMEMBERED_SECONDS
         ):
             gone = moves.popleft()
             self._bucket_count -= len(gone.buckets)
+            self._made_count -= len(gone.made)
+            self._unread -= gone.made
+            self.made.forget(gone.made)
             self._moves_from = gone.op
 
     def _take_verdicts(self, known: Head, head: Head) -> list[str] | None:
@@ -209,6 +308,21 @@ class Standing:
             return None
         self._verdicts |= dict.fromkeys(head.verdict_devices, head.verdict)
         return head.verdict_devices
+
+    def _is_made_for(self, user_id: str, held: Held, checkpoint: OpId) -> bool:
+        """A bucket made behind the checkpoint is the user's, or may be. Cost: each bucket once for who holds a set."""
+        user = self.users.known(user_id, self.head.binding)
+        if user is None:
+            return not self.users.knows(user_id, self.head.binding)
+        done = held.checked.get(user_id)
+        if done is None or done.user is not user or done.since > checkpoint:
+            done = Checked(user, checkpoint, checkpoint)
+        if done.to < self._made_op:
+            for move in self._behind(max(done.to, checkpoint)):
+                if any(self.made.is_bound(bucket, user, held) for bucket in move.made):
+                    return True
+        held.checked[user_id] = Checked(user, done.since, OpId(self.head.op))
+        return False
 
     def _behind(self, op: OpId) -> Iterator[Move]:
         """Moves behind an op, newest first."""

@@ -13,6 +13,7 @@ from satchel.staging.head import Head
 from satchel.sync import standing as module
 from satchel.sync.cursor import CursorState
 from satchel.sync.standing import Standing
+from satchel.sync.step import Caller
 
 FIRST = Head("e", 100, 1, "m", verdict=5)
 
@@ -25,12 +26,16 @@ def moved(head: Head, *buckets: int) -> Head:
     return msgspec.structs.replace(head, op=head.op + 1, moved_from=head.op, moved_buckets=packed(*buckets))
 
 
+def caller(device_id: str) -> Caller:
+    return Caller(f"user of {device_id}", device_id)
+
+
 def device(*buckets: int, checkpoint: int = 100, verdict: int = 5) -> CursorState:
     return CursorState(epoch="e", checkpoint=checkpoint, binding=1, held=packed(*buckets), verdict=verdict)
 
 
 async def waits(standing: Standing, state: CursorState, device_id: str) -> asyncio.Task[bool]:
-    task = asyncio.create_task(standing.wait(state, device_id, 30))
+    task = asyncio.create_task(standing.wait(state, caller(device_id), 30))
     await asyncio.sleep(0)
     return task
 
@@ -65,10 +70,9 @@ async def test_a_user_of_many_buckets_is_found() -> None:
 @pytest.mark.parametrize(
     "head",
     [
-        msgspec.structs.replace(moved(FIRST, 9), binding=2),
         msgspec.structs.replace(moved(FIRST, 9), model_digest="other"),
         msgspec.structs.replace(moved(FIRST, 9), epoch="another"),
-        msgspec.structs.replace(moved(FIRST, 9), moved_buckets=None),  # a bucket that was not there before
+        msgspec.structs.replace(moved(FIRST, 9), moved_buckets=None),  # too many to be told
         msgspec.structs.replace(moved(FIRST, 9), moved_from=99),  # one in between was not told
         msgspec.structs.replace(FIRST, op=101),  # of an older version, which does not say what moved
         msgspec.structs.replace(FIRST, verdict=6),
@@ -87,8 +91,8 @@ async def test_a_verdict_wakes_its_device_alone() -> None:
     standing.take(msgspec.structs.replace(FIRST, verdict=7, verdicts_from=5, verdict_devices=["mine"]))
     assert await is_woken(mine)
     assert not await is_woken(other)
-    assert standing.first_concern(device(1), "mine") == -1
-    assert standing.first_concern(device(1), "other") is None
+    assert standing.first_concern(device(1), caller("mine")) == -1
+    assert standing.first_concern(device(1), caller("other")) is None
 
 
 async def test_a_checkpoint_behind_is_current_where_nothing_concerned_it() -> None:
@@ -96,22 +100,22 @@ async def test_a_checkpoint_behind_is_current_where_nothing_concerned_it() -> No
     standing.take(moved(FIRST, 7))
     standing.take(moved(standing.head, 8))
     standing.take(moved(standing.head, 9))
-    assert standing.first_concern(device(1), "d") is None
-    assert standing.first_concern(device(1, 8), "d") == 101  # the op behind which it lies
-    assert standing.first_concern(device(1, 8, checkpoint=102), "d") is None
-    assert standing.first_concern(device(1, 9, checkpoint=101), "d") == 102
-    assert standing.first_concern(device(1, checkpoint=99), "d") == -1  # before anything is known
-    assert standing.first_concern(device(1, checkpoint=999), "d") == -1
+    assert standing.first_concern(device(1), caller("d")) is None
+    assert standing.first_concern(device(1, 8), caller("d")) == 101  # the op behind which it lies
+    assert standing.first_concern(device(1, 8, checkpoint=102), caller("d")) is None
+    assert standing.first_concern(device(1, 9, checkpoint=101), caller("d")) == 102
+    assert standing.first_concern(device(1, checkpoint=99), caller("d")) == -1  # before anything is known
+    assert standing.first_concern(device(1, checkpoint=999), caller("d")) == -1
 
 
 async def test_a_change_between_two_looks_is_not_lost() -> None:
     standing = Standing(FIRST)
-    assert standing.first_concern(device(1), "d") is None
+    assert standing.first_concern(device(1), caller("d")) is None
     for bucket in (5, 1, 6):
         standing.take(moved(standing.head, bucket))
-        standing.first_concern(device(2), "another")
-    assert standing.first_concern(device(1), "d") == 101
-    assert standing.first_concern(device(1, checkpoint=102), "d") is None
+        standing.first_concern(device(2), caller("another"))
+    assert standing.first_concern(device(1), caller("d")) == 101
+    assert standing.first_concern(device(1, checkpoint=102), caller("d")) is None
 
 
 async def test_what_is_forgotten_counts_as_new(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,8 +123,8 @@ async def test_what_is_forgotten_counts_as_new(monkeypatch: pytest.MonkeyPatch) 
     standing = Standing(FIRST)
     for _ in range(5):
         standing.take(moved(standing.head, 9))
-    assert standing.first_concern(device(1), "d") == -1
-    assert standing.first_concern(device(1, checkpoint=102), "d") is None
+    assert standing.first_concern(device(1), caller("d")) == -1
+    assert standing.first_concern(device(1, checkpoint=102), caller("d")) is None
 
 
 async def test_a_late_notification_changes_nothing() -> None:
@@ -141,4 +145,4 @@ async def test_nothing_is_kept_of_those_who_no_longer_wait() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
     assert not standing._by_device
     assert not any(held.waiting for held in standing._held.values())
-    assert await standing.wait(device(1), "d", 0.001) is False
+    assert await standing.wait(device(1), caller("d"), 0.001) is False
