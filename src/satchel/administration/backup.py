@@ -1,12 +1,14 @@
 """Backup and restore: the control database, every staging database, and object storage.
 
-`manifest.json` is written last: a backup without one is not whole. The master key is not in it, only which one it was.
+`manifest.json` is written last: a backup without one is not whole. The master key is not in it, only which one it was;
+with it the manifest is signed, and with the manifest, which has the sum of each file, everything.
 A restored staging database begins another life: devices load their data again and hand over what was not settled.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
@@ -35,6 +37,8 @@ from satchel.storage.open import store_of
 
 FORM = 1
 MANIFEST = "manifest.json"
+SIGNATURE = "manifest.hmac"
+_UNSIGNED = "Warning: this backup bears no signature (older ones have none): who may write there decides what it is."
 _NOT_KEPT = "organizations/"
 """Snapshots belong to a life of a staging database: another one makes its own."""
 
@@ -77,7 +81,7 @@ def open_archive(place: str, settings: Settings) -> Archive:
 
 async def create_backup(rooms: Rooms, archive: Archive, tell: Tell) -> Manifest:
     """Write a backup. Each database is as of one moment of its own. Errors: BackupUnusable (one is there)."""
-    if await _manifest_bytes(archive) is not None:
+    if await _bytes(archive, MANIFEST) is not None:
         raise BackupUnusable("There is a backup at this place already.", hint="Give each backup a place of its own.")
     tell("control database")
     before = await rooms.organizations.all()
@@ -95,23 +99,26 @@ async def create_backup(rooms: Rooms, archive: Archive, tell: Tell) -> Manifest:
     stored += await keep_objects(open_storage(rooms.settings), archive)
     made_at = datetime.now(UTC)
     manifest = Manifest(secrets.token_hex(8), FORM, __version__, made_at, keys[0], staging, stored, keys)
-    await obstore.put_async(archive.store, MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+    content = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+    await obstore.put_async(archive.store, SIGNATURE, _signature(rooms.key, keys[0], content))
+    await obstore.put_async(archive.store, MANIFEST, content)
     return manifest
 
 
-async def verify_backup(archive: Archive, tell: Tell) -> Manifest:
-    """Read all of a backup and compare it with what was written. Errors: BackupUnusable, BackupDamaged."""
-    manifest = await read_manifest(archive)
+async def verify_backup(archive: Archive, key: MasterKey | None, tell: Tell) -> Manifest:
+    """Read all of a backup and compare it with what was written, and its signature where `key` made it.
+
+    Errors: BackupUnusable, BackupDamaged."""
+    manifest = await read_manifest(archive, key, tell)
     for stored in manifest.objects:
-        tell(stored.path)
         async for _ in archive.read(stored):
             pass
     return manifest
 
 
-async def read_manifest(archive: Archive) -> Manifest:
-    """Errors: BackupUnusable (none there, or of a newer form), BackupDamaged."""
-    content = await _manifest_bytes(archive)
+async def read_manifest(archive: Archive, key: MasterKey | None, tell: Tell) -> Manifest:
+    """Errors: BackupUnusable (none there, or of a newer form), BackupDamaged (forged, where `key` is its own)."""
+    content = await _bytes(archive, MANIFEST)
     if content is None:
         raise BackupUnusable("There is no whole backup at this place: it has no manifest.")
     try:
@@ -120,7 +127,20 @@ async def read_manifest(archive: Archive) -> Manifest:
         raise BackupDamaged("The backup's manifest cannot be read.") from error
     if manifest.form > FORM:
         raise BackupUnusable(f"Satchel {manifest.version} wrote this backup; this one cannot read it.")
+    signature = await _bytes(archive, SIGNATURE)
+    if signature is None:
+        tell(_UNSIGNED)
+    elif key is None or manifest.key_reference not in key_references(key):
+        tell("The signature is another master key's: it was not looked at.")
+    elif not hmac.compare_digest(signature.strip(), _signature(key, manifest.key_reference, content)):
+        raise BackupDamaged("The backup's manifest is not what this installation wrote: somebody changed it.")
     return manifest
+
+
+def _signature(key: MasterKey, reference: str, content: bytes) -> bytes:
+    """Of the key with this reference; whoever has none of the keys makes none. Source: RFC 2104, SHA-256."""
+    signing = key.keys("backup signature").all[key_references(key).index(reference)]
+    return hmac.new(signing, content, hashlib.sha256).hexdigest().encode()
 
 
 async def restore_backup(settings: Settings, archive: Archive, tell: Tell) -> Manifest:
@@ -129,8 +149,8 @@ async def restore_backup(settings: Settings, archive: Archive, tell: Tell) -> Ma
     Order: staging databases, each in one transaction; object storage; the control database last: with it all is there.
     Errors: BackupUnusable (another key, something in the way), BackupDamaged - each before its database is changed.
     """
-    manifest = await read_manifest(archive)
     key = MasterKey.load(settings)
+    manifest = await read_manifest(archive, key, lambda _said: None)
     if not {manifest.key_reference, *manifest.key_references} <= set(key_references(key)):
         raise BackupUnusable(
             "The backup belongs to another master key.",
@@ -272,9 +292,9 @@ async def _restored_from(staging: Database) -> str | None:
     return rows[0][0] if rows else None
 
 
-async def _manifest_bytes(archive: Archive) -> bytes | None:
+async def _bytes(archive: Archive, path: str) -> bytes | None:
     try:
-        return bytes(await (await obstore.get_async(archive.store, MANIFEST)).bytes_async())
+        return bytes(await (await obstore.get_async(archive.store, path)).bytes_async())
     except FileNotFoundError:
         return None
 

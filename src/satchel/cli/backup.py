@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from satchel.cli.options import load_settings, settings_options
 from satchel.cli.output import console
 from satchel.cli.rooms import run_with_rooms
 from satchel.database.embedded import EmbeddedPostgres, running_url
+from satchel.identity.keys import MasterKey
 from satchel.settings.schema import Settings
 from satchel.telemetry import log
 
@@ -50,8 +52,9 @@ def create(place: str, config: Path | None, data_folder: Path | None) -> None:
 @settings_options
 def verify(place: str, config: Path | None, data_folder: Path | None) -> None:
     """Read all of a backup and compare it with what was written."""
-    archive = backup.open_archive(place, load_settings(config, data_folder))
-    _print("Whole", asyncio.run(backup.verify_backup(archive, lambda _path: None)))
+    settings = load_settings(config, data_folder)
+    archive = backup.open_archive(place, settings)
+    _print("Whole", asyncio.run(backup.verify_backup(archive, _known_key(settings), _warn)))
 
 
 @command.command()
@@ -67,7 +70,7 @@ def restore(place: str, config: Path | None, data_folder: Path | None) -> None:
 
     async def act(settings: Settings) -> backup.Manifest:
         archive = backup.open_archive(place, settings)
-        await backup.verify_backup(archive, lambda _path: None)
+        await backup.verify_backup(archive, _known_key(settings), _warn)
         manifest = await backup.restore_backup(settings, archive, _tell)
         await prepare(settings)
         await backup.submit_again(settings)
@@ -87,6 +90,16 @@ def _with_server(settings: Settings) -> Iterator[Settings]:
     with EmbeddedPostgres(settings.postgres_folder, _tell) as server:
         database = msgspec.structs.replace(settings.database, url=server.url)
         yield msgspec.structs.replace(settings, database=database)
+
+
+def _known_key(settings: Settings) -> MasterKey | None:
+    """The master key, where there is one; none is made for a look at a backup."""
+    secrets = settings.secrets
+    return MasterKey.load(settings) if secrets.key or secrets.keyring or settings.master_key_file.exists() else None
+
+
+def _warn(what: str) -> None:
+    print(what, file=sys.stderr)
 
 
 def _tell(what: str) -> None:

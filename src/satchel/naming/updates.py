@@ -28,6 +28,7 @@ from satchel.errors import NameForeign, NameServerBusy
 from satchel.naming.records import LEADING, Target, organization_name, owner_name, owner_text, records, zone_name
 
 TIMEOUT_SECONDS = 5.0
+_SIGNATURES = ("RRSIG", "NSEC", "NSEC3", "DNSKEY")
 _ALGORITHMS = {
     "hmac-sha256": dns.tsig.HMAC_SHA256,
     "hmac-sha384": dns.tsig.HMAC_SHA384,
@@ -68,8 +69,9 @@ class Zone:
             update.absent(name)  # nobody uses the name, whatever for
             update.absent(owner_name(name))
         else:
+            await self._require_room(name, wanted)
             update = self._update_of_ours(organization)
-            update.delete(name)
+            _delete_leading(update, name)
         for record in wanted:
             update.replace(record.name, record)
         await self._send(update, organization)
@@ -81,8 +83,8 @@ class Zone:
         if await self._owner(name) != owner_text(self.target):
             return False
         update = self._update_of_ours(organization)
-        update.delete(name)
-        update.delete(owner_name(name))
+        _delete_leading(update, name)
+        update.delete(owner_name(name), "TXT")
         await self._send(update, organization)
         return True
 
@@ -96,6 +98,18 @@ class Zone:
             if found != expected or (found and expected and found.ttl != expected.ttl):
                 return False
         return True
+
+    async def _require_room(self, name: dns.name.Name, wanted: Sequence[dns.rrset.RRset]) -> None:
+        """Where others put records beside ours, a CNAME would be ignored. Source: RFC 2136, section 3.4.2.2."""
+        if not any(record.rdtype == dns.rdatatype.CNAME for record in wanted):
+            return
+        answer = await self._exchange(dns.message.make_query(name, "ANY"))
+        kinds = {dns.rdatatype.to_text(found.rdtype) for found in answer.answer if found.name == name}
+        if others := ", ".join(sorted(kinds - {*LEADING, *_SIGNATURES})):
+            raise NameForeign(
+                f"{name.to_text(omit_final_dot=True)} has records of others ({others}): no alias can stand there.",
+                hint="Take them away, or give [dns] addresses instead of a target.",
+            )
 
     async def _owner(self, name: dns.name.Name) -> str | None:
         found = await self._ask(owner_name(name), "TXT")
@@ -141,6 +155,12 @@ class Zone:
             return await dns.asyncquery.tcp(message, addresses[0], timeout=TIMEOUT_SECONDS, port=self._server.port)
         except (dns.exception.DNSException, OSError, EOFError) as error:
             raise NameServerBusy(f"The name server does not answer: {type(error).__name__}.") from error
+
+
+def _delete_leading(update: dns.update.UpdateMessage, name: dns.name.Name) -> None:
+    """What leads to a scale unit; what others keep at the name, such as MX, stays."""
+    for kind in LEADING:
+        update.delete(name, kind)
 
 
 async def _addresses(host: str, port: int) -> Sequence[str]:

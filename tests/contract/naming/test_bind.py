@@ -82,6 +82,21 @@ async def test_what_others_changed_under_our_name_is_put_right(bind: Bind) -> No
     assert stands(bind, "northwind")["CNAME"] == [f"unit.{bind.zone}."]
 
 
+async def test_what_others_keep_at_our_name_stays(bind: Bind) -> None:
+    zone, name = zone_of(bind, host="", addresses=["192.0.2.7"]), f"litware.{bind.zone}"
+    await zone.publish("litware")
+    bind.change(f"update add {name} 60 MX 10 ns.{bind.zone}.", f'update add {name} 60 TXT "v=spf1 -all"')
+
+    assert await zone_of(bind, host="", addresses=["192.0.2.8"]).publish("litware")
+    with pytest.raises(NameForeign, match="MX, TXT"):
+        await zone_of(bind).publish("litware")
+    assert bind.look(name, "A") == ["192.0.2.8"]
+    assert await zone.remove("litware")
+
+    assert stands(bind, "litware") == {"TXT": ['"v=spf1 -all"']}
+    assert bind.look(name, "MX") == [f"10 ns.{bind.zone}."]
+
+
 async def test_a_wrong_key_and_a_silent_server_are_waited_for(bind: Bind) -> None:
     with pytest.raises(NameServerBusy):
         await zone_of(bind, secret="d3Jvbmc=" * 4).publish("adatum")
