@@ -6,14 +6,14 @@ Most requests find nothing new and are answered from memory; there the framework
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from urllib.parse import parse_qs
 
 import msgspec
 import zstandard
 
 from satchel.errors import CursorExpired, Denied, RequestInvalid, RetryLater, SatchelError
+from satchel.http.client import Client, Message, Receive, Send
 from satchel.http.problems import headers_of, told
 from satchel.http.sync import SyncServing
 from satchel.model.ids import OpId
@@ -30,10 +30,7 @@ from satchel.sync.shared import SharedChanges, SharedLines, news
 from satchel.sync.step import Caller
 from satchel.telemetry.request import enter_request
 
-Message = dict[str, Any]
 DRAINING_WAIT_SECONDS = 0.3
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 Application = Callable[..., Awaitable[None]]
 
 _BEFORE, _BEHIND = "/v1/orgs/", "/sync"
@@ -55,7 +52,7 @@ class Poll(msgspec.Struct, frozen=True):
     deadline: float
     """When its wait is over, on the loop's clock."""
     is_following: bool
-    receive: Receive
+    client: Client
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -64,7 +61,7 @@ class Answer(msgspec.Struct, frozen=True):
     status: int
     headers: dict[str, str]
     body: bytes = b""
-    batches: AsyncIterator[bytes] | None = None
+    batches: AsyncGenerator[bytes] | None = None
 
 
 class Polls:
@@ -85,13 +82,17 @@ class Polls:
         if organization is None:
             await self._others(scope, receive, send)
             return
+        client = Client(receive)
         try:
-            answer = await self._answer(scope, organization, receive)
+            answer = await self._answer(scope, organization, receive, client)
         except Exception as error:
             answer = _refusal(told(error, scope["path"]))
-        await _send(answer, send)
+        try:
+            await _send(answer, send, client)
+        finally:
+            client.leave()
 
-    async def _answer(self, scope: Message, organization: str, receive: Receive) -> Answer:
+    async def _answer(self, scope: Message, organization: str, receive: Receive, client: Client) -> Answer:
         if scope["method"] != "POST":
             return _refusal(_NO_SUCH_METHOD, allow="POST")
         headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -105,7 +106,7 @@ class Polls:
         seal = CursorSeal(self._serving.cursor_keys.all, organization, device.id)
         encoding = choose_encoding(headers.get(b"accept-encoding", b"").decode("latin-1"))
         deadline = asyncio.get_running_loop().time() + wait_seconds
-        poll = Poll(device, authorization, data.model, encoding, seal, deadline, is_following, receive)
+        poll = Poll(device, authorization, data.model, encoding, seal, deadline, is_following, client)
         state = _open(seal, data.cursor)
         since = OpId(-1)
         if state is not None:
@@ -145,7 +146,7 @@ class Polls:
             if heads.is_draining:  # who comes back at once finds another server soon
                 await asyncio.sleep(min(max(remaining, 0.0), DRAINING_WAIT_SECONDS))
                 return None
-            if remaining <= 0 or not await _unless_gone(standing.wait(state, caller, remaining), poll.receive):
+            if remaining <= 0 or not await poll.client.wait(standing.wait(state, caller, remaining)):
                 return None
             await self._serving.auth.device(poll.authorization, device.organization)
 
@@ -168,7 +169,7 @@ class Polls:
             return Answer(200, headers, batches=self._following(poll, state, body))
         return Answer(200, headers, body)
 
-    async def _following(self, poll: Poll, state: CursorState, body: bytes) -> AsyncIterator[bytes]:
+    async def _following(self, poll: Poll, state: CursorState, body: bytes) -> AsyncGenerator[bytes]:
         """One change after the other, while the wait lasts. What needs a look at the database of its own, or a refusal,
         ends the answer: the device comes again, and is told."""
         shared: tuple[CursorState, bytes] | None = (state, body)
@@ -249,17 +250,6 @@ def _organization(scope: Message) -> str | None:
     return name if name and "/" not in name else None
 
 
-async def _unless_gone(waiting: Coroutine[Any, Any, bool], receive: Receive) -> bool:
-    """What the wait comes to; False where the client goes away before."""
-    wait, gone = asyncio.ensure_future(waiting), asyncio.ensure_future(receive())
-    try:
-        await asyncio.wait((wait, gone), return_when=asyncio.FIRST_COMPLETED)
-        return wait.done() and wait.result()
-    finally:
-        wait.cancel()
-        gone.cancel()
-
-
 async def _body(receive: Receive, max_bytes: int) -> bytes | None:
     """The whole body; None where it is too large."""
     parts: list[bytes] = []
@@ -306,7 +296,7 @@ def _open(seal: CursorSeal, token: str | None) -> CursorState | None:
         return CursorState(epoch="")
 
 
-async def _compressed(lines: AsyncIterator[bytes | SealedFrame], encoding: str, level: int) -> AsyncIterator[bytes]:
+async def _compressed(lines: AsyncIterator[bytes | SealedFrame], encoding: str, level: int) -> AsyncGenerator[bytes]:
     """Compress batch by batch, each flushed, so that the device can commit what has arrived.
 
     A sealed frame of this encoding goes out as it is.
@@ -331,12 +321,11 @@ def _refusal(problem: Problem, **more: str) -> Answer:
     return Answer(problem.status, headers, msgspec.json.encode(problem))
 
 
-async def _send(answer: Answer, send: Send) -> None:
+async def _send(answer: Answer, send: Send, client: Client) -> None:
     headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in answer.headers.items()]
     if answer.batches is None and answer.status != 204:
         headers.append((b"content-length", str(len(answer.body)).encode()))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     if answer.batches is not None:
-        async for part in answer.batches:
-            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await client.take(answer.batches, send)
     await send({"type": "http.response.body", "body": answer.body})

@@ -71,7 +71,7 @@ class Sync(Section, frozen=True, kw_only=True):
     compression_level: Annotated[int, Meta(ge=1, le=19, description="zstd level of answers.")] = 3
     frame_memory_bytes: Annotated[
         int, Meta(ge=0, le=2**34, description="Frames of snapshots that one sync server keeps in memory.")
-    ] = 67_108_864
+    ] = 33_554_432
     head_reread_seconds: Annotated[
         float, Meta(ge=0.1, le=600, description="How often heads are re-read, should a notification be lost.")
     ] = 5.0

@@ -1,11 +1,18 @@
-"""A client that goes away while it waits: nothing is done for it any more."""
+"""A client that goes away, while it waits or while its answer is sent: nothing is done for it any more."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
+from collections.abc import AsyncGenerator
 from typing import Any
 
-from satchel.http.polls import _unless_gone
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+from satchel.http.client import Client
+
+PARTS, PART_BYTES = 2_000, 100_000
 
 
 async def _never() -> dict[str, Any]:
@@ -26,12 +33,61 @@ async def test_who_goes_away_waits_no_longer() -> None:
     async def gone() -> dict[str, Any]:
         return {"type": "http.disconnect"}
 
-    assert not await asyncio.wait_for(_unless_gone(wait(), gone), 5)
+    client = Client(gone)
+    assert not await asyncio.wait_for(client.wait(wait()), 5)
     await asyncio.wait_for(has_ended.wait(), 5)
+    assert client.is_gone
 
 
 async def test_who_stays_hears_what_comes() -> None:
     async def news() -> bool:
         return True
 
-    assert await asyncio.wait_for(_unless_gone(news(), _never), 5)
+    client = Client(_never)
+    assert await asyncio.wait_for(client.wait(news()), 5)
+    assert await asyncio.wait_for(client.wait(news()), 5)
+    assert not client.is_gone
+    client.leave()
+
+
+async def test_no_more_is_made_for_who_goes_away_in_the_middle() -> None:
+    made, has_ended = 0, asyncio.Event()
+
+    async def parts() -> AsyncGenerator[bytes]:
+        nonlocal made
+        try:
+            for _ in range(PARTS):
+                made += 1
+                yield bytes(PART_BYTES)
+        finally:
+            has_ended.set()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await receive()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await Client(receive).take(parts(), send)
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    server = Server(app, address="127.0.0.1", port=port, interface=Interfaces.ASGINL, log_enabled=False)
+    serving = asyncio.ensure_future(server.serve())
+    reader, writer = await _connected(port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    await reader.readexactly(10 * PART_BYTES)
+    assert not has_ended.is_set()
+    writer.transport.abort()
+    await asyncio.wait_for(has_ended.wait(), 10)
+    assert made < PARTS / 2
+    server.stop()  # type: ignore[no-untyped-call]
+    await asyncio.wait([serving], timeout=5)
+
+
+async def _connected(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    for _ in range(200):
+        try:
+            return await asyncio.open_connection("127.0.0.1", port)
+        except ConnectionRefusedError:
+            await asyncio.sleep(0.05)
+    raise AssertionError("the server did not start")
