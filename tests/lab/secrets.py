@@ -76,7 +76,7 @@ class Secrets:
             files["satchel/secrets/tsig.key"] = (
                 f'key "{self._topology.dns.key_name}" {{ algorithm hmac-sha256; secret "{self._tsig}"; }};\n'.encode()
             )
-        if roles & {Role.SYNC, Role.DATABASE, Role.IDENTITY}:
+        if roles & {Role.SYNC, Role.CONSOLE, Role.DATABASE, Role.IDENTITY}:
             files["satchel/tls/host.pem"], files["satchel/tls/host.key"] = self.certificate_of(name)
         return files
 

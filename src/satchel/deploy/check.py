@@ -10,11 +10,11 @@ from urllib.parse import SplitResult, urlsplit
 
 from satchel.deploy.flows import flows_of
 from satchel.deploy.hosts.firewall import PATH, expected_rules, rules_of
-from satchel.deploy.topology import SERVICES, Block, Role, Topology
+from satchel.deploy.topology import Block, Role, Topology
 from satchel.settings.load import known_names
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_NEEDED = (*SERVICES, Role.BALANCER, Role.DATABASE, Role.DNS)
+_NEEDED = (Role.SYNC, Role.WORKER, Role.PROVISIONING, Role.BALANCER, Role.DATABASE, Role.DNS)
 _RESERVED = {"sync", "www"}
 
 
@@ -104,6 +104,11 @@ def _roles(topology: Topology) -> Iterator[str]:
     for role in _NEEDED:
         if not topology.with_role(role):
             yield f"No host has the role {str(role)!r}."
+    if topology.with_role(Role.CONSOLE) and not topology.administration.block:
+        yield "administration.block: there is a host with the role 'console', and nobody could reach it."
+    identity = topology.identity
+    if identity.console_client_id and not (identity.issuer and identity.audience and identity.administrators):
+        yield "identity.console_client_id: it needs identity.issuer, identity.audience and identity.administrators."
     issuer = topology.identity.issuer
     if topology.with_role(Role.IDENTITY) and not issuer:
         yield "identity.issuer: there is a host for it, but no issuer."
@@ -113,7 +118,7 @@ def _roles(topology: Topology) -> Iterator[str]:
 
 def _objects(topology: Topology) -> Iterator[str]:
     """What one host seals or logs, the others must find."""
-    hosts = topology.with_role(Role.SYNC, Role.WORKER)
+    hosts = topology.with_role(Role.SYNC, Role.WORKER, Role.CONSOLE)
     if len(hosts) > 1 and not topology.objects.url and not topology.settings.get("storage", {}).get("url"):
         yield (
             f"objects.url: {', '.join(hosts)} would keep objects in a folder each, where the others do not find them; "
@@ -151,6 +156,7 @@ def _ports(topology: Topology) -> Iterator[str]:
     listening = {
         Role.BALANCER: [("tcp", ports.sync)],
         Role.SYNC: [("tcp", ports.sync_server), ("tcp", ports.management)],
+        Role.CONSOLE: [("tcp", ports.console)],
         Role.DATABASE: [("tcp", ports.database)],
         Role.DNS: [("tcp", ports.dns), ("udp", ports.dns)],
         Role.IDENTITY: [("tcp", ports.identity)],

@@ -33,7 +33,7 @@ RUN useradd --system --uid 10001 --no-create-home satchel \\
  && install -d -o satchel -m 0700 /var/lib/satchel
 USER 10001
 VOLUME /var/lib/satchel
-EXPOSE {topology.ports.sync_server} {topology.ports.management}
+EXPOSE {topology.ports.sync_server} {topology.ports.management} {topology.ports.console}
 ENTRYPOINT ["{program}"]
 CMD ["run", "sync"]
 """,

@@ -58,10 +58,12 @@ def _between_services(topology: Topology) -> Iterator[Flow]:
     if topology.administration.block:
         block, port = topology.administration.block, topology.administration.ssh_port
         yield from _tcp([block], list(topology.hosts), port, "administrators")
+        yield from _tcp([block], topology.with_role(Role.CONSOLE), topology.ports.console, "administrators' browsers")
 
 
 def _to_outside(topology: Topology) -> Iterator[Flow]:
-    readers = topology.with_role(Role.WORKER, Role.PROVISIONING)  # provisioning checks a source before it is kept
+    # Provisioning checks a source before it is kept, the console a profile against it.
+    readers = topology.with_role(Role.WORKER, Role.PROVISIONING, Role.CONSOLE)
     for name, source in topology.sources.items():
         yield from _tcp(readers, source.addresses or [OUTSIDE], source.port, f"source {name}")
     for server in topology.with_role(Role.DNS):

@@ -59,7 +59,7 @@ Settings of Satchel that all its processes get besides what follows from the top
 _FLOWS = """## Who may talk to whom
 
 Everything is dropped, in both directions, but what this list allows and what answers it. Services: `sync`, `worker`,
-`provisioning`.
+`provisioning`, `console`.
 
 | from | to | port | for |
 |---|---|---|---|
@@ -71,10 +71,11 @@ Everything is dropped, in both directions, but what this list allows and what an
 | `balancer` | `sync` | `sync_server` | syncs, health checks |
 | services | `database` | `database` | control and staging databases |
 | `worker`, `provisioning` | `sync` | `management` | announcements |
-| `worker`, `provisioning` | each source's addresses, else outside | the source's | pulls, playback |
+| `worker`, `provisioning`, `console` | each source's addresses, else outside | the source's | pulls, playback, checks |
 | services | `objects`, else outside where a URL is given | `objects` | snapshots, logs, traces |
 | services | `identity`, else outside where there is an issuer | `identity` | the issuer's keys |
 | `administration.block` | every host | `administration.ssh_port` | administrators |
+| `administration.block` | `console` | `console` | administrators' browsers |
 | `monitoring.block` | services | `*_metrics` | metrics |
 | `[[allow]]` | | | what you add |
 """

@@ -21,13 +21,14 @@ class Role(StrEnum):
     SYNC = "sync"
     WORKER = "worker"
     PROVISIONING = "provisioning"
+    CONSOLE = "console"
     DATABASE = "database"
     DNS = "dns"
     IDENTITY = "identity"
     OBJECTS = "objects"
 
 
-SERVICES = (Role.SYNC, Role.WORKER, Role.PROVISIONING)
+SERVICES = (Role.SYNC, Role.WORKER, Role.PROVISIONING, Role.CONSOLE)
 """The roles that Satchel's own processes fill."""
 
 
@@ -50,6 +51,7 @@ class Ports(Part, frozen=True, kw_only=True):
     sync: Annotated[Port, Meta(description="The load balancer's, for devices.")] = 443
     sync_server: Annotated[Port, Meta(description="Sync endpoint of a sync server, for the load balancer.")] = 8443
     management: Annotated[Port, Meta(description="Management endpoint of a sync server.")] = 8444
+    console: Annotated[Port, Meta(description="The console, for administrators.")] = 8445
     database: Annotated[Port, Meta(description="PostgreSQL.")] = 5432
     dns: Annotated[Port, Meta(description="DNS, UDP and TCP.")] = 53
     identity: Annotated[Port, Meta(description="Identity provider (HTTPS).")] = 443
@@ -57,6 +59,7 @@ class Ports(Part, frozen=True, kw_only=True):
     sync_metrics: Annotated[Port, Meta(description="Metrics of a sync server, where somebody monitors.")] = 9464
     worker_metrics: Annotated[Port, Meta(description="Metrics of a worker.")] = 9465
     provisioning_metrics: Annotated[Port, Meta(description="Metrics of the provisioning service.")] = 9466
+    console_metrics: Annotated[Port, Meta(description="Metrics of a console.")] = 9467
 
 
 class Balancer(Part, frozen=True, kw_only=True):
@@ -108,6 +111,10 @@ class Identity(Part, frozen=True, kw_only=True):
     issuer: Annotated[str, Meta(description="OpenID Connect issuer; empty: enrolment links only.")] = ""
     client_id: Annotated[str, Meta(description="Application (public client) that devices sign in as.")] = ""
     audience: Annotated[str, Meta(description="Audience of access tokens; empty: devices send ID tokens.")] = ""
+    administrators: Annotated[str, Meta(description="App roles or groups of administrators, with commas.")] = ""
+    console_client_id: Annotated[
+        str, Meta(description="Application that administrators sign in to the console with; empty: by links only.")
+    ] = ""
 
 
 class Objects(Part, frozen=True, kw_only=True):
@@ -121,7 +128,7 @@ class Objects(Part, frozen=True, kw_only=True):
 class Administration(Part, frozen=True, kw_only=True):
     """From where administrators come."""
 
-    block: Annotated[str, Meta(description="Address block that may use SSH; empty: nobody.")] = ""
+    block: Annotated[str, Meta(description="Address block that may use SSH and the console; empty: nobody.")] = ""
     ssh_port: Annotated[Port, Meta(description="SSH.")] = 22
 
 
@@ -189,6 +196,7 @@ class Topology(Part, frozen=True, kw_only=True):
             Role.SYNC: ports.sync_metrics,
             Role.WORKER: ports.worker_metrics,
             Role.PROVISIONING: ports.provisioning_metrics,
+            Role.CONSOLE: ports.console_metrics,
         }
         return found if self.monitoring.block else {}
 

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
+from typing import cast
 
+import psycopg
 import pytest
+from litestar.routes import HTTPRoute
 from playwright.sync_api import Page
 
+from satchel.console.app import console_app
+from satchel.console.desk import Desk
+from satchel.console.desk import Visit as Visitor
+from satchel.console.door.guard import OPEN
+from satchel.database.pool import Database
 from satchel.device import Device, DeviceKey, SetState
 from satchel.errors import RequestRefused, TokenInvalid
+from satchel.http.draining import Draining
+from satchel.identity.sign_in import PROVISION, READ, Caller
+from satchel.identity.tokens import token_hash
+from satchel.provisioning.console import Session
 from tests.contract.issuer.fixture import TENANT, RunningIssuer
 from tests.journey.console.conftest import Console, Visit, cookies_of, sign_in
 from tests.support.processes import Sandbox, Satchel, wait_for
@@ -177,6 +190,50 @@ def test_another_sites_form_changes_nothing(grace: Page, console: Console, devic
     assert all(RequestRefused.code in each.text for each in tries[:5])
     (listed,) = console.satchel.json("org", "devices", "contoso")
     assert not listed["blocked"]
+
+
+def paths() -> Iterator[tuple[str, str]]:
+    """Every path of the console, with names that fit."""
+    with warnings.catch_warnings(action="ignore"):  # the framework's, of its next version
+        routes = console_app(cast("Desk", None), cast("Database", None), Draining(), 1024).routes
+    for route in routes:
+        if isinstance(route, HTTPRoute):
+            path = re.sub(r"\{name:str\}", "contoso", route.path)
+            for method in route.methods & {"GET", "POST"}:
+                yield method, re.sub(r"\{number:(int|str)\}", "1", path)
+
+
+def test_no_page_opens_and_nothing_changes_without_a_session(console: Console) -> None:
+    closed = [each for each in paths() if each[1] not in OPEN and not each[1].startswith("/health/")]
+    assert len(closed) > 20
+    with console.client({SESSION: "sats_" + "A" * 43}) as client:
+        for method, path in closed:
+            answer = client.request(method, path, data={"x": "1"} if method == "POST" else None)
+            expected = 303 if method == "GET" else 403
+            assert answer.status_code == expected, f"{method} {path}"
+            assert "contoso" not in answer.text or method == "GET"
+            assert answer.headers["content-security-policy"]
+        for path in ("/console.css", "/health/ready", "/health/live"):
+            assert client.get(path).status_code == 200
+
+
+def test_who_may_only_look_changes_nothing(console: Console, device: Device) -> None:
+    reader, token = Caller("reader", frozenset({READ})), "sats_" + "r" * 43
+    with psycopg.connect(console.satchel.database_url("satchel"), autocommit=True) as control:
+        control.execute(
+            "insert into satchel.console_session (token_hash, name, permissions, expires_at, proved_until)"
+            " values (%s, 'reader', %s, now() + interval '1 hour', now() + interval '1 hour')",
+            [token_hash(token), [READ]],
+        )
+    visit = Visitor(Session(b"", reader, must_be_proved=False, sealed_refresh=None), token, "/")
+    fields = {"device": device.enrolment.device_id, "form_key": visit.form_key}
+    with console.client({SESSION: token}) as client:
+        page = client.get("/organizations/contoso/devices")
+        refused = client.post("/organizations/contoso/devices/block", data=fields)
+    assert page.status_code == 200
+    assert "devices/block" not in page.text
+    assert refused.status_code == 403
+    assert PROVISION in refused.text
 
 
 def test_what_was_changed_is_logged_with_who_did_it(grace: Page, console: Console, running: Satchel) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from satchel.deploy.flows import flows_of
-from satchel.deploy.topology import Role, Topology
+from satchel.deploy.topology import SERVICES, Topology
 
 HBA_PATH = "etc/satchel/postgresql/pg_hba.conf"
 CONF_PATH = "etc/satchel/postgresql/satchel.conf"
@@ -21,7 +21,7 @@ def render_hba(topology: Topology, host: str) -> str:
 
 def render_conf(topology: Topology, host: str) -> str:
     """Included by `postgresql.conf`. A host that vanishes is noticed within a minute, so that its locks go."""
-    clients = len(topology.with_role(Role.SYNC, Role.WORKER, Role.PROVISIONING))
+    clients = len(topology.with_role(*SERVICES))
     return f"""listen_addresses = '{topology.hosts[host].address}'
 port = {topology.ports.database}
 hba_file = '/etc/satchel/postgresql/pg_hba.conf'

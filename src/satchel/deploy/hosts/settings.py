@@ -21,6 +21,9 @@ def render_settings(topology: Topology, host: str) -> str:
     tree = common_settings(topology)
     tree["sync"] |= {"host": sync_host, "port": ports.sync_server, "tls_certificate_file": "/etc/satchel/tls/host.pem"}
     tree["management"] = {"host": address, "port": ports.management}
+    if Role.CONSOLE in found.roles:
+        url = f"https://{topology.full_name(host)}:{ports.console}"
+        tree["console"] = {"host": address, "port": ports.console, "public_url": url} | console_sign_in(topology)
     if topology.monitoring.block:
         metrics = {f"{role}_port": port for role, port in topology.metrics_ports().items() if role in found.roles}
         tree["metrics"] = {"host": address, **metrics}
@@ -49,7 +52,15 @@ def common_settings(topology: Topology) -> Tree:
         tree["sign_in"] = {"issuer": identity.issuer, "device_client_id": identity.client_id}
         if identity.audience:
             tree["sign_in"]["audience"] = identity.audience
+        if identity.administrators:
+            tree["sign_in"]["administrators"] = identity.administrators
     return tree
+
+
+def console_sign_in(topology: Topology) -> dict[str, object]:
+    """What the console is at the issuer; the application's secret is handed over as a file."""
+    client_id = topology.identity.console_client_id
+    return {"client_id": client_id} if client_id else {}
 
 
 def kept_names(topology: Topology) -> dict[str, object]:

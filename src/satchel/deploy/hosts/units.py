@@ -35,7 +35,7 @@ _STOP_SECONDS = 40
 def units_of(topology: Topology, host: str) -> Iterator[tuple[str, str]]:
     """Path and text of each unit; databases keep their distribution's unit."""
     roles = topology.hosts[host].roles
-    for role in (Role.PROVISIONING, Role.WORKER, Role.SYNC):
+    for role in (Role.PROVISIONING, Role.WORKER, Role.SYNC, Role.CONSOLE):
         if role in roles:
             yield f"{FOLDER}/satchel-{role}.service", _service(topology, role)
     if Role.SYNC in roles and topology.balancer.client_addresses:
@@ -50,9 +50,12 @@ def _service(topology: Topology, role: Role) -> str:
     program, config = topology.installation.program, "--config /etc/satchel/satchel.toml"
     secrets = dict(_SECRETS)
     environment = ["SATCHEL_DATA__FOLDER=%S/satchel", "SATCHEL_SECRETS__KEY_FILE=%d/master.key", "PGPASSFILE=%d/pgpass"]
-    if role is Role.SYNC:
+    if role in {Role.SYNC, Role.CONSOLE}:
         secrets["host.key"] = "/etc/satchel/tls/host.key"
         environment.append("SATCHEL_SYNC__TLS_KEY_FILE=%d/host.key")
+    if role is Role.CONSOLE and topology.identity.console_client_id:
+        secrets["console.secret"] = "/etc/satchel/secrets/console.secret"
+        environment.append("SATCHEL_CONSOLE__CLIENT_SECRET_FILE=%d/console.secret")
     if role is Role.PROVISIONING:
         secrets["tsig.secret"] = "/etc/satchel/secrets/tsig.secret"
         environment.append("SATCHEL_DNS__KEY_SECRET_FILE=%d/tsig.secret")
@@ -69,6 +72,7 @@ _WHAT = {
     Role.PROVISIONING: "provisioning service",
     Role.WORKER: "data sync worker",
     Role.SYNC: "sync server",
+    Role.CONSOLE: "console for administrators",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import ip_network
 
 import yaml
 
@@ -21,6 +22,8 @@ def manifests(topology: Topology) -> Iterator[tuple[str, str]]:
     for role in roles:
         yield f"30-{role}.yaml", _text([*workload(topology, role), *_spread(topology, role)])
     yield "40-sync-service.yaml", _text([_service(topology)])
+    if topology.with_role(Role.CONSOLE):
+        yield "41-console-service.yaml", _text([_console_service(topology)])
 
 
 def _settings(topology: Topology) -> Manifest:
@@ -56,6 +59,23 @@ def _service(topology: Topology) -> Manifest:
             "externalTrafficPolicy": "Local",
             "selector": labels(Role.SYNC),
             "ports": [{"name": "sync", "port": topology.ports.sync, "targetPort": "sync", "protocol": "TCP"}],
+        },
+    }
+
+
+def _console_service(topology: Topology) -> Manifest:
+    """Administrators only: the provider's load balancer refuses other addresses, and so does the NetworkPolicy."""
+    block = str(ip_network(topology.administration.block))
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "satchel-console", "namespace": NAMESPACE},
+        "spec": {
+            "type": "LoadBalancer",
+            "externalTrafficPolicy": "Local",
+            "loadBalancerSourceRanges": [block],
+            "selector": labels(Role.CONSOLE),
+            "ports": [{"name": "console", "port": topology.ports.console, "targetPort": "console", "protocol": "TCP"}],
         },
     }
 

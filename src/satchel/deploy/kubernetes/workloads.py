@@ -90,6 +90,8 @@ def _container(topology: Topology, role: Role, command: str = "") -> Manifest:
         ]
     if role is Role.SYNC:
         _serve(topology, container)
+    if role is Role.CONSOLE:
+        _serve_console(topology, container)
     if role is Role.PROVISIONING:
         container["env"] += [
             {"name": f"SATCHEL_DNS__{name.upper()}", "value": str(value)}
@@ -111,20 +113,45 @@ def _serve(topology: Topology, container: Manifest) -> None:
         {"name": "SATCHEL_MANAGEMENT__PORT", "value": str(ports.management)},
         {"name": "SATCHEL_SYNC__HOST", "value": "0.0.0.0"},  # noqa: S104 - inside its pod
         {"name": "SATCHEL_SYNC__PORT", "value": str(ports.sync_server)},
+    ]
+    _over_tls(container, "sync")
+
+
+def _serve_console(topology: Topology, container: Manifest) -> None:
+    ports, identity = topology.ports, topology.identity
+    container["ports"] = [{"name": "console", "containerPort": ports.console}]
+    url = f"https://console.{topology.installation.domain}:{ports.console}"
+    container["env"] += [
+        {"name": "SATCHEL_CONSOLE__HOST", "value": "0.0.0.0"},  # noqa: S104 - inside its pod
+        {"name": "SATCHEL_CONSOLE__PORT", "value": str(ports.console)},
+        {"name": "SATCHEL_CONSOLE__PUBLIC_URL", "value": url},
+    ]
+    if identity.console_client_id:
+        secret = "/run/secrets/satchel/console.secret"  # noqa: S105 - where it stands
+        container["env"] += [
+            {"name": "SATCHEL_CONSOLE__CLIENT_ID", "value": identity.console_client_id},
+            {"name": "SATCHEL_CONSOLE__CLIENT_SECRET_FILE", "value": secret},
+        ]
+    _over_tls(container, "console")
+
+
+def _over_tls(container: Manifest, port: str) -> None:
+    """Its certificate, and probes that ask for its health."""
+    container["env"] += [
         {"name": "SATCHEL_SYNC__TLS_CERTIFICATE_FILE", "value": "/run/secrets/satchel-tls/tls.crt"},
         {"name": "SATCHEL_SYNC__TLS_KEY_FILE", "value": "/run/secrets/satchel-tls/tls.key"},
     ]
     container["volumeMounts"].append({"name": "tls", "mountPath": "/run/secrets/satchel-tls", "readOnly": True})
     container |= {
-        "startupProbe": _probe("live", period=1, failures=60),
-        "livenessProbe": _probe("live", period=10, failures=6),
-        "readinessProbe": _probe("ready", period=2, failures=2),
+        "startupProbe": _probe("live", port, period=1, failures=60),
+        "livenessProbe": _probe("live", port, period=10, failures=6),
+        "readinessProbe": _probe("ready", port, period=2, failures=2),
     }
 
 
-def _probe(which: str, *, period: int, failures: int) -> Manifest:
+def _probe(which: str, port: str, *, period: int, failures: int) -> Manifest:
     return {
-        "httpGet": {"path": f"/health/{which}", "port": "sync", "scheme": "HTTPS"},
+        "httpGet": {"path": f"/health/{which}", "port": port, "scheme": "HTTPS"},
         "periodSeconds": period,
         "timeoutSeconds": 2,
         "failureThreshold": failures,
@@ -138,6 +165,6 @@ def _volumes(role: Role) -> list[Manifest]:
         {"name": "state", "emptyDir": {}},
         {"name": "temporary", "emptyDir": {}},
     ]
-    if role is Role.SYNC:
+    if role in {Role.SYNC, Role.CONSOLE}:
         volumes.append({"name": "tls", "secret": {"secretName": "satchel-tls", "defaultMode": 0o400}})
     return volumes
