@@ -10,8 +10,9 @@ import asyncio
 import re
 import time
 from pathlib import Path
-from typing import LiteralString
+from typing import Any, LiteralString
 
+import msgspec
 import psycopg
 
 from satchel.database.pool import Connection, Database
@@ -40,6 +41,23 @@ async def migrate(database: Database, kind: LiteralString, *, with_post: bool = 
     while await _run_next(database, kind, with_post=with_post):
         ran += 1
     return ran
+
+
+class Lacking(msgspec.Struct, frozen=True):
+    """Migrations of this version that have not run on a database."""
+
+    pre: int
+    post: int
+
+
+async def lacking(connection: Connection, kind: LiteralString) -> Lacking:
+    """How many have not run; nothing is changed. Errors: UndefinedTable (psycopg) where none ever ran."""
+    row = await (await connection.execute("select to_jsonb(v) from satchel.version v")).fetchone()
+    told: dict[str, Any] = row[0] if row else {"number": 0}
+    names = [path.name for number, path in _files(kind).items()
+             if number > told["number"] or number in told.get("waiting", [])]  # fmt: skip
+    post = sum("_post_" in name for name in names)
+    return Lacking(len(names) - post, post)
 
 
 async def _run_next(database: Database, kind: LiteralString, *, with_post: bool) -> int:

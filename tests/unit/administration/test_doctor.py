@@ -13,6 +13,7 @@ from satchel.administration.doctor.installation import (
     look_at_disk,
     look_at_processes,
     look_at_queue,
+    look_at_version,
 )
 from satchel.administration.doctor.organizations import (
     look_at_edits,
@@ -20,6 +21,7 @@ from satchel.administration.doctor.organizations import (
     look_at_tenants,
     look_at_work,
 )
+from satchel.database.migrate import Lacking
 from satchel.database.pool import Database
 from satchel.identity.certificates import ensure_server_certificate, expiry_of
 from satchel.journal.look import Backlog, read_backlog
@@ -71,6 +73,12 @@ def test_one_of_two_workers_that_ended_without_a_word_is_told() -> None:
 
     assert worst(found) is Level.WARNING
     assert "last heard of 60 s ago" in found[0].message
+
+
+def test_a_database_of_an_older_version_is_told() -> None:
+    assert look_at_version("control database", Lacking(0, 0)) == []
+    assert worst(look_at_version("control database", Lacking(0, 1))) is Level.WARNING
+    assert worst(look_at_version("staging database", Lacking(2, 1), "contoso")) is Level.WRONG
 
 
 def test_a_clock_that_is_off_and_lost_telemetry_are_told() -> None:

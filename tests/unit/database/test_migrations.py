@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from satchel.database import migrate as migrations
-from satchel.database.migrate import migrate
+from satchel.database.migrate import Lacking, lacking, migrate
 from satchel.database.pool import Database
 from satchel.database.server import drop_database, ensure_database, url_of
 
@@ -65,12 +65,19 @@ async def test_those_that_wait_for_old_processes_run_last_with_the_same_result(
 ) -> None:
     names = await as_left_by(empty, before)
 
+    async with empty.connection() as connection:
+        lacks = await lacking(connection, "staging")
+
     ran = await migrate(empty, "staging", with_post=False)
 
-    assert ran == sum("_pre_" in path.name for number, path in names.items() if number > before)
+    assert lacks.pre == ran == sum("_pre_" in path.name for number, path in names.items() if number > before)
     assert await migrate(empty, "staging", with_post=False) == 0
-    assert await migrate(empty, "staging") == sum(
-        "_post_" in path.name for number, path in names.items() if number > before
+    async with empty.connection() as connection:
+        assert await lacking(connection, "staging") == Lacking(0, lacks.post)
+    assert (
+        lacks.post
+        == await migrate(empty, "staging")
+        == sum("_post_" in path.name for number, path in names.items() if number > before)
     )
     assert await migrate(empty, "staging") == 0
     assert await empty.fetch(EVERYTHING) == await staging.fetch(EVERYTHING)
@@ -82,7 +89,7 @@ async def test_in_an_empty_database_nothing_waits(empty: Database) -> None:
 
 async def test_work_that_goes_on_meanwhile_and_a_migration_never_wait_for_each_other(empty: Database) -> None:
     """What worked on one table goes on to another one that a migration has changed already."""
-    await as_left_by(empty, 10)
+    names = await as_left_by(empty, 10)
     async with await psycopg.AsyncConnection.connect(empty.url) as work:
         await work.execute("select from satchel.head for update")
         migrating = asyncio.ensure_future(migrate(empty, "staging", with_post=False))
@@ -90,4 +97,4 @@ async def test_work_that_goes_on_meanwhile_and_a_migration_never_wait_for_each_o
             assert not migrating.done()
         await work.execute("select is_forgotten from satchel.edit_set")
         await work.commit()
-        assert await migrating == 2
+        assert await migrating == sum("_pre_" in path.name for number, path in names.items() if number > 10)

@@ -15,10 +15,12 @@ from satchel.administration.doctor.installation import (
     look_at_processes,
     look_at_queue,
     look_at_storage,
+    look_at_version,
     now_utc,
 )
 from satchel.administration.doctor.organizations import Seen, look_at_organization
 from satchel.assembly import Rooms
+from satchel.database.migrate import lacking
 from satchel.errors import SatchelError
 from satchel.provisioning.organizations import Organization
 from satchel.provisioning.processes import Processes
@@ -36,6 +38,8 @@ async def examine(rooms: Rooms, *, is_asking: bool) -> tuple[list[Finding], Stan
     """Findings, the worst first, and what was seen. `is_asking`: sources are asked too. No error but a finding."""
     try:
         async with asyncio.timeout(DATABASE_SECONDS):
+            async with rooms.control.connection() as connection:
+                version = look_at_version("control database", await lacking(connection, "control"))
             processes = await Processes(rooms.control).all()
             queue = await queue_state(rooms.control)
             organizations = await rooms.organizations.all()
@@ -45,6 +49,7 @@ async def examine(rooms: Rooms, *, is_asking: bool) -> tuple[list[Finding], Stan
         found = [Finding(check="database", level=Level.WRONG, message=words, advice=advice)]
         return [*found, *await look_at_storage(rooms)], {}, None
     found = [good("database", "The control database answers."), *look_at_processes(processes), *look_at_queue(queue)]
+    found += version
     found += look_at_certificates(rooms, processes, now_utc())
     disks = {each.host: each.facts for each in processes if not each.is_dead and each.facts.disk_total_bytes}
     for host, facts in disks.items():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from satchel.administration.doctor.finding import Finding, Level, ago, good
 from satchel.assembly import Rooms
+from satchel.database.migrate import Lacking
 from satchel.errors import SatchelError
 from satchel.identity.certificates import expiry_of
 from satchel.provisioning.processes import Process
@@ -55,6 +56,19 @@ def look_at_processes(processes: Sequence[Process]) -> list[Finding]:
                 advice="Object storage was away or too slow; see the finding on storage.",
             ))  # fmt: skip
     return found or [good("process", f"{len(alive)} processes are up.")]
+
+
+def look_at_version(what: str, lacking: Lacking, organization: str = "") -> list[Finding]:
+    """After an upgrade, every database must be brought to the version that runs."""
+    if lacking.pre:
+        level, words = Level.WRONG, f"The {what} is of an older version: {lacking.pre} migrations have not run."
+        advice = "satchel run migrate --pre; what does not answer then, the provisioning service brings up later."
+    elif lacking.post:
+        level, words = Level.WARNING, f"{lacking.post} migrations of the {what} wait for processes of the old version."
+        advice = "Once none of those runs any more: satchel run migrate"
+    else:
+        return []
+    return [Finding(check="version", level=level, organization=organization, message=words, advice=advice)]
 
 
 def look_at_queue(state: QueueState) -> list[Finding]:

@@ -9,8 +9,10 @@ from typing import Any
 import msgspec
 
 from satchel.administration.doctor.finding import Finding, Level, ago, good
+from satchel.administration.doctor.installation import look_at_version
 from satchel.assembly import Rooms
 from satchel.buckets.snapshots import count_snapshots
+from satchel.database.migrate import lacking
 from satchel.errors import SatchelError, SignInRefused
 from satchel.identity.sign_in import sign_in_of
 from satchel.journal.look import Backlog, read_backlog
@@ -55,6 +57,9 @@ async def look_at_organization(
         return [Finding(check="organization", level=level, organization=name, message=words)], None
     try:
         async with rooms.databases.open(organization, pool_size=1) as staging, staging.connection() as connection:
+            lacks = await lacking(connection, "staging")
+            if lacks.pre:
+                return look_at_version("staging database", lacks, name), None
             seen = Seen(
                 watermarks=await read_all(connection),
                 backlog=await read_backlog(connection),
@@ -68,6 +73,7 @@ async def look_at_organization(
         ], None
     standing = await standing_of(rooms.control, organization)
     found = look_at_pulls(name, seen.watermarks, standing, now, rooms.settings.source.delta_link_lifetime_days)
+    found += look_at_version("staging database", lacks, name)
     found += look_at_work(name, standing, now) + look_at_edits(name, seen.backlog, now)
     for entity, count in seen.unusable.items():
         found.append(Finding(
