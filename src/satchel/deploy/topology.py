@@ -112,6 +112,13 @@ class Identity(Part, frozen=True, kw_only=True):
     client_id: Annotated[str, Meta(description="Application (public client) that devices sign in as.")] = ""
     audience: Annotated[str, Meta(description="Audience of access tokens; empty: devices send ID tokens.")] = ""
     administrators: Annotated[str, Meta(description="App roles or groups of administrators, with commas.")] = ""
+    tenants: Annotated[
+        str, Meta(description="Entra tenants whose users may sign in, with commas; empty: the issuer's own.")
+    ] = ""
+    management_tenants: Annotated[
+        str,
+        Meta(description="Tenants whose services and administrators count; empty: the one of `tenants`, else none."),
+    ] = ""
     console_client_id: Annotated[
         str, Meta(description="Application that administrators sign in to the console with; empty: by links only.")
     ] = ""

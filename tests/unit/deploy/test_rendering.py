@@ -122,6 +122,27 @@ def test_metrics_follow_from_the_topology(text: str, tmp_path: Path) -> None:
         kubernetes_validate.validate(document, KUBERNETES, strict=True)
 
 
+def test_whose_users_and_administrators_count_follows_from_the_topology(text: str, tmp_path: Path) -> None:
+    more = 'tenants = "T1, T2"\nmanagement_tenants = "T1"\n'
+    file = tmp_path / "satchel.toml"
+    file.write_text(
+        render(parse(text.replace("[identity]\n", f"[identity]\n{more}")), "x")["hosts/sync1/etc/satchel/satchel.toml"]
+    )
+    found = load(file, {}, {}).sign_in
+    assert (found.tenants, found.management_tenants) == ("T1, T2", "T1")
+
+
+def test_nothing_new_starts_on_a_database_of_an_older_version(folder: Path) -> None:
+    unit = (folder / "hosts/control1/etc/systemd/system/satchel-provisioning.service").read_text()
+    assert " run migrate --pre " in unit  # the older services still run
+    for file in folder.glob("kubernetes/3*.yaml"):
+        for each in yaml.safe_load_all(file.read_text()):
+            if each["kind"] == "Deployment":
+                [first] = each["spec"]["template"]["spec"]["initContainers"]
+                assert first["args"][:3] == ["run", "migrate", "--pre"]
+                assert "startupProbe" not in first
+
+
 def test_the_reference_page_is_current() -> None:
     page = Path(__file__).resolve().parents[3] / "docs/reference/topology.md"
     assert page.read_text() == reference_page(), (

@@ -50,10 +50,9 @@ def common_settings(topology: Topology) -> Tree:
     if topology.identity.issuer:
         identity = topology.identity
         tree["sign_in"] = {"issuer": identity.issuer, "device_client_id": identity.client_id}
-        if identity.audience:
-            tree["sign_in"]["audience"] = identity.audience
-        if identity.administrators:
-            tree["sign_in"]["administrators"] = identity.administrators
+        for key in ("audience", "administrators", "tenants", "management_tenants"):
+            if value := getattr(identity, key):
+                tree["sign_in"][key] = value
     return tree
 
 
