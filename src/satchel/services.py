@@ -25,7 +25,7 @@ from satchel.assembly import Rooms, control_url, open_rooms
 from satchel.console.app import console_app
 from satchel.console.desk import Desk
 from satchel.database.pool import pool_use
-from satchel.errors import SatchelError
+from satchel.errors import SatchelError, SettingInvalid
 from satchel.http.app import management_app, sync_app
 from satchel.http.auth import DeviceAuth, ManagementAuth
 from satchel.http.discovery import DiscoveryServing
@@ -145,7 +145,9 @@ async def run_sync(settings: Settings) -> None:
 
 
 async def run_console(settings: Settings) -> None:
-    """The console: pages for administrators, over TLS. Errors: SettingInvalid, PortInUse."""
+    """The console: pages for administrators, over TLS. Errors: SettingInvalid."""
+    if not settings.console.port:
+        raise SettingInvalid("[console] port is 0: there is nothing to serve.")
     async with open_rooms(settings) as rooms:
         certificate, draining = server_certificate(settings), Draining()
         desk = desk_of(rooms)

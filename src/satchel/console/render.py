@@ -48,7 +48,7 @@ def moment(value: datetime | None, now: datetime, empty: str = "never") -> Marku
     at = value.astimezone(UTC)
     seconds = (now - at).total_seconds()
     words = "just now" if abs(seconds) < 1 else f"{ago(seconds)} ago" if seconds > 0 else f"in {ago(-seconds)}"
-    return Markup('<time datetime="{}">{} <small>{}</small></time>').format(
+    return Markup('<time datetime="{}">{} <small>({})</small></time>').format(
         at.isoformat(timespec="seconds"), at.strftime("%Y-%m-%d %H:%M:%S UTC"), words
     )
 

@@ -33,7 +33,7 @@ def test_writing_that_turns_round_is_seen() -> None:
 
 def test_a_time_is_told_twice() -> None:
     assert str(moment(NOW - timedelta(hours=3), NOW)) == (
-        '<time datetime="2026-11-28T09:00:00+00:00">2026-11-28 09:00:00 UTC <small>3 hours ago</small></time>'
+        '<time datetime="2026-11-28T09:00:00+00:00">2026-11-28 09:00:00 UTC <small>(3 hours ago)</small></time>'
     )
     assert "in 30 s" in str(moment(NOW + timedelta(seconds=30), NOW))
     assert moment(None, NOW) == "never"

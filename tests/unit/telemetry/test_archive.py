@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import zstandard
 
@@ -19,7 +20,7 @@ from satchel.settings.schema import Data, Settings
 from satchel.storage import Objects, open_objects
 from satchel.telemetry.archive import MAX_UNWRITTEN_BYTES, MAX_WAITING, Archive, encoded
 from satchel.telemetry.partition import Kind, folder_of, hours, partition
-from satchel.telemetry.search import Record, Wanted, find_logs, find_spans, follow_logs
+from satchel.telemetry.search import Record, Wanted, find_logs, find_newest, find_spans, follow_logs, time_of_record
 
 NOW = datetime(2026, 5, 1, 12, 30, tzinfo=UTC)
 NO_WAIT = 3600.0
@@ -187,6 +188,22 @@ async def test_records_of_all_processes_come_in_the_order_of_time(objects: Objec
     assert await events(objects, since=NOW + timedelta(minutes=2.2), until=NOW + timedelta(minutes=41)) == [
         "p", "s3", "w40"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+async def test_pages_of_the_newest_tell_everything_once(objects: Objects, size: int) -> None:
+    moments = [0, 0, 0, 1, 5, 5, 61, 61, 62, 125]  # minutes: several at one moment, several hours
+    for number, minutes in enumerate(moments):
+        keep(objects, [{"timestamp": at(minutes), "event": str(number)}], f"s{number}", number=number)
+    everything = wanted(until=NOW + timedelta(hours=4))
+    found: list[Record] = []
+    until, skip = everything.until, 0
+    while page := await find_newest(objects, msgspec.structs.replace(everything, until=until), size, skip=skip):
+        oldest = time_of_record(page[-1])
+        skip = sum(time_of_record(each) == oldest for each in page) + (skip if oldest == until else 0)
+        found, until = found + page, oldest
+    assert sorted(each["event"] for each in found) == sorted(map(str, range(len(moments))))
+    assert [each["timestamp"] for each in found] == sorted((each["timestamp"] for each in found), reverse=True)
 
 
 async def test_filters(objects: Objects) -> None:

@@ -110,10 +110,15 @@ def look_at_certificate(place: str, expires_at: datetime, now: datetime) -> list
 
 
 def look_at_certificates(rooms: Rooms, processes: Sequence[Process], now: datetime) -> list[Finding]:
-    """What sync servers serve; where none tells, what the settings name."""
-    served = {each.host: each.facts.certificate_expires_at for each in processes if not each.is_dead}
+    """What sync servers and consoles serve; where none tells, what the settings name."""
+    alive = [each for each in processes if not each.is_dead]
+    served = {(each.service, each.host): each.facts.certificate_expires_at for each in alive}
+    names = {"sync": "Sync server", "console": "Console"}
     found = [
-        each for host, at in served.items() if at for each in look_at_certificate(f"Sync server on {host}", at, now)
+        each
+        for (service, host), at in served.items()
+        if at
+        for each in look_at_certificate(f"{names.get(service, service)} on {host}", at, now)
     ]
     file = Path(rooms.settings.sync.tls_certificate_file or rooms.settings.tls_folder / "server.pem")
     if not found and file.exists():

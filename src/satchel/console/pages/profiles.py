@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Literal
 
 import msgspec
@@ -148,8 +149,10 @@ async def check(desk: Desk, name: str, text: str) -> Checked:
     """What a text would come to: nothing is kept. What is wrong with it is told on the page."""
     try:
         profile = parse_profile(text).name
-        difference = await administration.compare_profiles(desk.rooms, name, profile, text)
-        preview = await administration.preview_profile(desk.rooms, name, text, None, USERS_COUNTED)
+        difference, preview = await asyncio.gather(  # each asks the source
+            administration.compare_profiles(desk.rooms, name, profile, text),
+            administration.preview_profile(desk.rooms, name, text, None, USERS_COUNTED),
+        )
     except ConfigError as error:
         return Checked(problem=error.message, hint=error.hint)
     return Checked(profile, difference=difference, preview=preview)
