@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from satchel.device import Device
@@ -99,6 +100,32 @@ def test_a_device_that_watches_gets_change_after_change_in_one_answer_until_it_g
         assert answers() == before  # it is not at its end
         child.kill()
     wait_for(lambda: total("satchel_open_requests") == 0, "the server to notice", seconds=10)
+
+
+def test_a_storage_that_takes_nothing_shows_and_what_cannot_be_sealed(running: Satchel, source: Sandbox) -> None:
+    objects, away = running.folder / "objects", running.folder / "objects-away"
+    objects.rename(away)
+    objects.write_text("no folder")
+    try:
+        for row in source.rows("contacts", **{"$top": "150"}):  # enough of a bucket for another image of it
+            source.send("PATCH", f"contacts({row['contactid']})", json={"jobtitle": "Changed"})
+        for check in ("storage", "seal snapshots"):
+            wait_for(lambda check=check: metric(f'satchel_findings{{check="{check}"'), f"{check} to show", seconds=60)
+        assert "storage" in bad(running)
+    finally:
+        objects.unlink()
+        away.rename(objects)
+    wait_for(lambda: not bad(running), "everything to be well again", seconds=60)
+
+
+def test_a_database_that_waits_for_the_end_of_an_upgrade_shows(running: Satchel) -> None:
+    with psycopg.connect(running.database_url("satchel"), autocommit=True) as connection:
+        connection.execute("update satchel.version set waiting = '{1}'")  # as `satchel run migrate --pre` leaves one
+        try:
+            assert "older" in bad(running)["version"]
+        finally:
+            connection.execute("update satchel.version set waiting = '{}'")
+    assert "version" not in bad(running)
 
 
 def test_a_worker_that_is_gone_shows(running: Satchel) -> None:

@@ -13,7 +13,7 @@ from satchel.administration.doctor.finding import Finding, Level
 from satchel.cli.options import json_option, settings_options
 from satchel.cli.output import console, print_json
 from satchel.cli.rooms import run_with_rooms
-from satchel.errors import DatabaseUnusable
+from satchel.errors import DatabaseUnusable, DataFolderUnusable
 
 _COLORS = {Level.GOOD: "green", Level.WARNING: "yellow", Level.WRONG: "red"}
 
@@ -29,8 +29,9 @@ def command(config: Path | None, data_folder: Path | None, as_json: bool) -> int
     """
     try:
         findings, _, _ = run_with_rooms(config, data_folder, lambda rooms: examine(rooms, is_asking=True))
-    except DatabaseUnusable as error:
-        findings = [Finding(check="database", level=Level.WRONG, message=error.message, advice=error.hint)]
+    except (DatabaseUnusable, DataFolderUnusable) as error:  # nothing more can be looked at from here
+        check = "database" if isinstance(error, DatabaseUnusable) else "storage"
+        findings = [Finding(check=check, level=Level.WRONG, message=error.message, advice=error.hint)]
     is_well = all(each.level is Level.GOOD for each in findings)
     if as_json:
         print_json({"well": is_well, "findings": [_for_programs(each) for each in findings]})
