@@ -149,11 +149,16 @@ class Device:
         """End the sign-in: what the device holds stays, edits wait, nothing goes to the server before somebody signs in
         again. It always ends here; what server or issuer could not be told is returned in words.
 
-        Errors: InputInvalid (it came in by a link), DeviceBusy.
+        Errors: InputInvalid (it came in by a link), DeviceBusy, DeviceWiped.
         """
         with self._folder.lock():
             self._check_standing()
-            return sign_out(self._writer, self._enrolment, self._clock.now())
+            try:
+                return sign_out(self._writer, self._enrolment, self._clock.now())
+            except WipeOrdered as order:
+                self._endpoint = self._endpoint or Endpoint(self._enrolment)
+                self._wipe(self._endpoint)
+                raise DeviceWiped from order
 
     @classmethod
     def _new(cls, place: DeviceFolder, key: DeviceKey | None, clock: Clock) -> Device:

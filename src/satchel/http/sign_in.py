@@ -85,11 +85,17 @@ class SignInController(Controller):
 
     @post("/orgs/{organization:str}/sign-out", status_code=204)
     async def sign_out(self, organization: str, request: AnyRequest, signing_in: SignInServing) -> None:
-        """End a device's sign-in; again is harmless. One that came in by a link goes on: it has none."""
+        """End a device's sign-in; again is harmless. One that came in by a link goes on: it has none.
+
+        One that is to be wiped hears of it here too: it may ask for nothing else any more. Errors: WipeOrdered.
+        """
         device = await signing_in.devices.by_token(bearer(request.headers.get("authorization")))
         if device.organization != organization:
             raise NotEntitled("This device belongs to another organization.")
         await signing_in.devices.end_sign_in(device)
+        if device.must_wipe:
+            await signing_in.devices.note_wipe_told(device.id)
+            refuse_barred(device, organization)
         log.info("device signed out", organization=organization, device=device.id)
 
 

@@ -320,6 +320,15 @@ def test_without_a_network_signing_out_ends_it_here_and_says_what_is_left(runnin
             device.sync()
 
 
+def test_a_wipe_reaches_a_device_whose_user_signed_out(running: Satchel, phone: Phone) -> None:
+    sign_out(running, phone)
+    with phone.open() as device:
+        running.run("org", "wipe", "contoso", device.enrolment.device_id, "--yes")
+        with pytest.raises(DeviceWiped):
+            device.sync()
+    assert not phone.folder.joinpath("device.sqlite").exists()
+
+
 def test_a_device_that_came_by_a_link_has_no_sign_in_to_end(running: Satchel, source: Sandbox, tmp_path: Path) -> None:
     with Device.enroll(running.invite(source.users[0]["id"]), tmp_path / "device", key=KEY) as device:
         with pytest.raises(InputInvalid):

@@ -37,6 +37,9 @@ class FakeNetwork:
         self.certificate = certificate
         self.answers: list[Any] = []
         self.requests: list[dict[str, Any]] = []
+        self.signed_out: list[int] = []
+        """What each sign-out was answered with; 403: erase all."""
+        self.sign_out_status = 204
         self.confirmed = 0
         """How often a device said that it is wiped."""
         with socket.socket() as probe:
@@ -60,6 +63,10 @@ class FakeNetwork:
         elif scope["path"].endswith("/wiped"):
             self.confirmed += 1
             await self._send(send, 204, b"")
+        elif scope["path"].endswith("/sign-out"):
+            self.signed_out.append(self.sign_out_status)
+            refused = {"title": "No.", "status": self.sign_out_status, "code": "E504"}
+            await self._send(send, self.sign_out_status, msgspec.json.encode(refused))
         elif scope["path"].endswith("/enroll"):
             answer = EnrollAnswer("contoso", "d1", "u1", "Anna", "token")
             await self._send(send, 200, msgspec.json.encode(answer))

@@ -12,6 +12,7 @@ from satchel.device.edits import outbox
 from satchel.device.edits.outbox import SetState
 from satchel.device.edits.upload import upload
 from satchel.device.endpoint import Endpoint
+from satchel.device.sign_in.kept import read_kept
 from satchel.device.store import Enrolment, Store
 from satchel.errors import RetryLater, SatchelError
 
@@ -47,7 +48,9 @@ def _send(
         while not stop.wait(LOOK_SECONDS):
             try:
                 waiting = outbox.counts(store.connection).get(SetState.WAITING, 0)
-                if waiting and not upload(store, endpoint.post_edits):
+                if waiting and _is_signed_out(store):
+                    stop.wait(FIRST_PAUSE_SECONDS)
+                elif waiting and not upload(store, endpoint.post_edits):
                     stop.wait(FIRST_PAUSE_SECONDS)  # another version of it is on its way just now
                 pause_seconds = FIRST_PAUSE_SECONDS
             except (SatchelError, apsw.Error) as error:
@@ -59,3 +62,9 @@ def _send(
     finally:
         endpoint.close()
         store.close()
+
+
+def _is_signed_out(store: Store) -> bool:
+    """The user signed out, maybe by another process: edits wait."""
+    kept = read_kept(store)
+    return kept is not None and kept.is_ended

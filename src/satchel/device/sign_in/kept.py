@@ -95,6 +95,7 @@ def renew(store: Store, enrolment: Enrolment, now: float, *, is_needed: bool) ->
     """
     kept = read_kept(store)
     if kept is not None and kept.is_ended:
+        _tell_again(enrolment)
         raise SignInNeeded("You signed out on this device.")
     if kept is None or (now < kept.renew_at and not is_needed):
         if is_needed:
@@ -114,7 +115,8 @@ def renew(store: Store, enrolment: Enrolment, now: float, *, is_needed: bool) ->
 def sign_out(store: Store, enrolment: Enrolment, now: float) -> list[str]:
     """End the sign-in: here first, whatever answers, then at server and issuer.
 
-    Empty: all was done. Else in words what was not. Errors: InputInvalid (this device did not come in by a sign-in).
+    Empty: all was done. Else in words what was not. Errors: InputInvalid (this device did not come in by a sign-in),
+    WipeOrdered (it is ended all the same).
     """
     kept = read_kept(store)
     if kept is None:
@@ -126,9 +128,25 @@ def sign_out(store: Store, enrolment: Enrolment, now: float) -> list[str]:
     problems = []
     try:
         end_sign_in(enrolment)
+    except WipeOrdered:
+        forget_at_issuer(kept)
+        raise
     except SatchelError as error:
-        problems.append(f"The server was not told, its part of the sign-in ends by itself later: {error.message}")
+        problems.append(f"The server was not told yet, the next try to sync tells it: {error.message}")
     return problems + forget_at_issuer(kept)
+
+
+def _tell_again(enrolment: Enrolment) -> None:
+    """That the user signed out, with each try to sync: the server may not have heard it, and may have ordered a wipe.
+
+    Errors: WipeOrdered.
+    """
+    try:
+        end_sign_in(enrolment)
+    except WipeOrdered:
+        raise
+    except SatchelError:
+        return
 
 
 def forget_at_issuer(kept: KeptSignIn) -> list[str]:
