@@ -152,33 +152,48 @@ async def validate_profile(rooms: Rooms, name: str, text: str) -> Scope:
 
 
 async def publish_profile(
-    rooms: Rooms, name: str, profile: str, version: int | None = None, comment: str = ""
+    rooms: Rooms, name: str, profile: str, version: int | None = None, comment: str = "", *, seen: int | None = None
 ) -> ProfileVersion:
-    """Bring a version into force (None: the newest). Errors: ProfileInvalid, InputInvalid."""
+    """Bring a version into force (None: the newest).
+
+    `seen`: which version of it was in force when somebody decided this, 0: none; where another one is by now, nothing
+    changes. Errors: ProfileInvalid, InputInvalid.
+    """
     organization = await rooms.organizations.get(name)
+    in_force = await rooms.profiles.published(organization)
+    require_seen(in_force, profile, seen)
     chosen = await rooms.profiles.get(organization, profile, version)
     await _check_principals(rooms, organization, await _compiled_with(rooms, organization, profile, chosen.text))
-    await rooms.profiles.publish(organization, profile, chosen.version, comment)
+    await rooms.profiles.publish(organization, profile, chosen.version, comment, instead_of=in_force)
     await _refresh(rooms, organization)
     return chosen
 
 
-async def roll_back_profile(rooms: Rooms, name: str, profile: str, comment: str = "") -> ProfileVersion:
-    """Bring the version into force that was before the one in force. Errors: InputInvalid where there is none."""
+async def roll_back_profile(
+    rooms: Rooms, name: str, profile: str, comment: str = "", *, seen: int | None = None
+) -> ProfileVersion:
+    """Bring the version into force that was before the one in force.
+
+    `seen`: as for `publish_profile`; so two who roll back at once do it once. Errors: InputInvalid where there is none.
+    """
     organization = await rooms.organizations.get(name)
     earlier = [p.version for p in await rooms.profiles.publications(organization, profile) if p.version is not None]
     current = next((v.version for v in await rooms.profiles.versions(organization, profile) if v.is_published), None)
     before = [version for version in earlier if version != current]
     if not before:
         raise InputInvalid(f"The profile {profile!r} has no earlier version that was in force.")
-    return await publish_profile(rooms, name, profile, before[-1], comment or "rolled back")
+    seen = seen if seen is not None else current or 0
+    return await publish_profile(rooms, name, profile, before[-1], comment or "rolled back", seen=seen)
 
 
-async def withdraw_profile(rooms: Rooms, name: str, profile: str, comment: str = "") -> None:
-    """Take a profile out of force. Errors: InputInvalid where it is the last one."""
+async def withdraw_profile(
+    rooms: Rooms, name: str, profile: str, comment: str = "", *, seen: int | None = None
+) -> None:
+    """Take a profile out of force. `seen`: as for `publish_profile`. Errors: InputInvalid where it is the last one."""
     organization = await rooms.organizations.get(name)
     await rooms.profiles.get(organization, profile)
     published = await rooms.profiles.published(organization)
+    require_seen(published, profile, seen)
     if profile not in {each.name for each in published}:
         raise InputInvalid(f"{profile!r} is not in force.", hint="`satchel profile list` shows what is.")
     others = [each for each in published if each.name != profile]
@@ -187,8 +202,24 @@ async def withdraw_profile(rooms: Rooms, name: str, profile: str, comment: str =
             f"{profile!r} is the only profile in force.", hint="Publish another one first, or deprovision."
         )
     await _check_principals(rooms, organization, await _compiled(rooms, organization, [o.text for o in others]))
-    await rooms.profiles.publish(organization, profile, None, comment)
+    await rooms.profiles.publish(organization, profile, None, comment, instead_of=published)
     await _refresh(rooms, organization)
+
+
+def require_seen(in_force: Sequence[ProfileVersion], profile: str, seen: int | None) -> None:
+    """What was decided was decided on what is in force now. Errors: InputInvalid."""
+    now = next((each.version for each in in_force if each.name == profile), 0)
+    if seen is not None and seen != now:
+        words = f"version {now} came into force" if now else "it was taken out of force"
+        raise InputInvalid(
+            f"Nothing was changed: meanwhile {words}.", hint="Look at what is in force now, and decide anew."
+        )
+
+
+async def version_in_force(rooms: Rooms, name: str, profile: str) -> int:
+    """Of a profile; 0: none. Errors: OrganizationUnknown."""
+    published = await rooms.profiles.published(await rooms.organizations.get(name))
+    return next((each.version for each in published if each.name == profile), 0)
 
 
 async def profile_history(rooms: Rooms, name: str, profile: str) -> tuple[list[ProfileVersion], list[Publication]]:

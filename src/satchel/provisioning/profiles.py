@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -53,13 +54,25 @@ class Profiles:
             return int(row[0])
 
     async def publish(
-        self, organization: Organization, name: str, version: int | None, comment: str = ""
+        self,
+        organization: Organization,
+        name: str,
+        version: int | None,
+        comment: str = "",
+        *,
+        instead_of: Sequence[ProfileVersion] | None = None,
     ) -> ProfileVersion | None:
-        """Bring a version into force, an older one too; None withdraws the profile. Errors: InputInvalid."""
+        """Bring a version into force, an older one too; None withdraws the profile.
+
+        `instead_of`: all that was in force when this was checked; where that is something else by now, nothing changes.
+        Errors: InputInvalid.
+        """
         chosen = None if version is None else await self.get(organization, name, version)
         parameters = {"organization": organization.id, "name": name, "version": version, "comment": comment[:500]}
         async with self._control.transaction() as connection:
             await _lock(connection, organization)
+            if instead_of is not None:
+                await _require_in_force(connection, organization, instead_of)
             await connection.execute(_SQL["unpublish"], parameters)
             if version is not None:
                 await connection.execute(_SQL["publish"], parameters)
@@ -98,3 +111,14 @@ class Profiles:
 async def _lock(connection: Connection, organization: Organization) -> None:
     """One writer of an organization's profiles at a time: versions are numbered without gaps."""
     await connection.execute("select from satchel.organization where id = %s for update", [organization.id])
+
+
+async def _require_in_force(
+    connection: Connection, organization: Organization, expected: Sequence[ProfileVersion]
+) -> None:
+    found = await (await connection.execute(_SQL["in_force"], {"organization": organization.id})).fetchall()
+    if {(str(name), int(version)) for name, version in found} != {(each.name, each.version) for each in expected}:
+        raise InputInvalid(
+            "Nothing was changed: meanwhile somebody else brought profiles into force or took them out.",
+            hint="Look at what is in force now, and decide anew.",
+        )

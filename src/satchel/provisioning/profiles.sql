@@ -12,6 +12,9 @@ with newest as (
 select version from added union all
 select version from newest where not exists (select from added)
 
+-- in_force --
+select name, version from satchel.profile where organization = %(organization)s and is_published
+
 -- unpublish --
 update satchel.profile set is_published = false
 where organization = %(organization)s and name = %(name)s and is_published

@@ -116,8 +116,13 @@ def test_a_profile_is_checked_published_and_rolled_back(grace: Page, console: Co
     assert "comes into force" in grace.get_by_role("status").inner_text()
     assert is_harmless(grace)
     assert "Version 2 in force" in shown(grace)  # a look kept nothing
+    other = grace.context.new_page()
+    other.goto(grace.url)  # somebody else looks at the same page
     grace.get_by_role("button", name="Roll back").click()
     assert "version 1, comes into force again" in grace.get_by_role("status").inner_text()
+    other.get_by_role("button", name="Roll back").click()
+    assert "meanwhile version 1 came into force" in shown(other)  # else it would be rolled back to what was wrong
+    other.close()
     (listed,) = running.json("profile", "list", "contoso")
     assert (listed["in_force"], listed["newest"]) == (1, 2)
 

@@ -39,6 +39,8 @@ class Draft(Form, frozen=True, kw_only=True):
 
     text: Text
     comment: Comment = ""
+    seen: Version = 0
+    """The version in force that the text was compared with."""
     act: Literal["check", "keep", "publish"] = "check"
 
 
@@ -48,6 +50,8 @@ class Chosen(Form, frozen=True, kw_only=True):
     profile: Name
     version: Version = 0
     comment: Comment = ""
+    seen: Version = 0
+    """The version that was in force on the page it was decided on."""
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -58,6 +62,7 @@ class Checked(msgspec.Struct, frozen=True):
     hint: str = ""
     difference: Difference | None = None
     preview: Preview | None = None
+    seen: int = 0
 
 
 class ProfilesController(Controller):
@@ -106,7 +111,9 @@ class ProfilesController(Controller):
             to = address(f"/organizations/{name}/profiles/show", profile=version.name, version=version.version)
             words = f"{version.name}, version {version.version}, is kept as a draft."
             if form.act == "publish":
-                await administration.publish_profile(desk.rooms, name, version.name, version.version, form.comment)
+                await administration.publish_profile(
+                    desk.rooms, name, version.name, version.version, form.comment, seen=form.seen
+                )
                 words = f"{version.name}, version {version.version}, comes into force as soon as its rows are sorted."
         return said(to, words)
 
@@ -116,7 +123,7 @@ class ProfilesController(Controller):
         form = await read_form(request, Chosen)
         with noted(visit, "publish profile", organization=name, profile=form.profile, version=form.version):
             found = await administration.publish_profile(
-                desk.rooms, name, form.profile, form.version or None, form.comment
+                desk.rooms, name, form.profile, form.version or None, form.comment, seen=form.seen
             )
         words = f"{found.name}, version {found.version}, comes into force as soon as its rows are sorted."
         return said(_shown(name, form.profile), words)
@@ -126,7 +133,9 @@ class ProfilesController(Controller):
         """Bring the version into force that was before."""
         form = await read_form(request, Chosen)
         with noted(visit, "roll back profile", organization=name, profile=form.profile):
-            found = await administration.roll_back_profile(desk.rooms, name, form.profile, form.comment)
+            found = await administration.roll_back_profile(
+                desk.rooms, name, form.profile, form.comment, seen=form.seen
+            )
         return said(_shown(name, form.profile), f"{found.name}, version {found.version}, comes into force again.")
 
     @post("/withdraw", status_code=303)
@@ -134,7 +143,7 @@ class ProfilesController(Controller):
         """Take a profile out of force; its versions are kept."""
         form = await read_form(request, Chosen)
         with noted(visit, "withdraw profile", organization=name, profile=form.profile):
-            await administration.withdraw_profile(desk.rooms, name, form.profile, form.comment)
+            await administration.withdraw_profile(desk.rooms, name, form.profile, form.comment, seen=form.seen)
         return said(_shown(name, form.profile), f"{form.profile} is no longer in force.")
 
 
@@ -149,13 +158,14 @@ async def check(desk: Desk, name: str, text: str) -> Checked:
     """What a text would come to: nothing is kept. What is wrong with it is told on the page."""
     try:
         profile = parse_profile(text).name
+        seen = await administration.version_in_force(desk.rooms, name, profile)
         difference, preview = await asyncio.gather(  # each asks the source
             administration.compare_profiles(desk.rooms, name, profile, text),
             administration.preview_profile(desk.rooms, name, text, None, USERS_COUNTED),
         )
     except ConfigError as error:
         return Checked(problem=error.message, hint=error.hint)
-    return Checked(profile, difference=difference, preview=preview)
+    return Checked(profile, difference=difference, preview=preview, seen=seen)
 
 
 def _shown(name: str, profile: str) -> str:
