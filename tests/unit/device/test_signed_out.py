@@ -41,9 +41,7 @@ def test_a_server_that_was_not_reached_is_told_with_the_next_try(network: FakeNe
     assert len(network.requests) == asked  # nothing else was sent
 
 
-def test_a_wipe_reaches_a_device_whose_user_signed_out(
-    network: FakeNetwork, signed_in: Device, tmp_path: Path
-) -> None:
+def test_a_wipe_reaches_a_device_whose_user_signed_out(network: FakeNetwork, signed_in: Device, tmp_path: Path) -> None:
     signed_in.sign_out()
     network.sign_out_status = 403
 

@@ -133,9 +133,7 @@ class ProfilesController(Controller):
         """Bring the version into force that was before."""
         form = await read_form(request, Chosen)
         with noted(visit, "roll back profile", organization=name, profile=form.profile):
-            found = await administration.roll_back_profile(
-                desk.rooms, name, form.profile, form.comment, seen=form.seen
-            )
+            found = await administration.roll_back_profile(desk.rooms, name, form.profile, form.comment, seen=form.seen)
         return said(_shown(name, form.profile), f"{found.name}, version {found.version}, comes into force again.")
 
     @post("/withdraw", status_code=303)
