@@ -24,7 +24,7 @@ from satchel.administration.doctor.examine import keep_examining
 from satchel.assembly import Rooms, control_url, open_rooms
 from satchel.console.app import console_app
 from satchel.console.desk import Desk
-from satchel.database.pool import pool_use
+from satchel.database.pool import keep_resting, pool_use
 from satchel.errors import SatchelError, SettingInvalid
 from satchel.http.app import management_app, sync_app
 from satchel.http.auth import DeviceAuth, ManagementAuth
@@ -214,7 +214,8 @@ def beside(rooms: Rooms, certificate: ServerCertificate | None = None) -> list[C
         "satchel_database_waiting", lambda: [((kind,), float(use.waiting)) for kind, use in pool_use().items()]
     )
     metrics.Read("satchel_disk_free_bytes", lambda: [((), float(facts().disk_free_bytes))])
-    return [keep_beating(Processes(rooms.control), telemetry.instance, telemetry.service, facts)]
+    beating = keep_beating(Processes(rooms.control), telemetry.instance, telemetry.service, facts)
+    return [beating, keep_resting("staging")]
 
 
 async def keep_judging(rooms: Rooms, every_seconds: float = READINESS_SECONDS) -> None:

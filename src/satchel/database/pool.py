@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, LiteralString, NamedTuple, Self
@@ -15,6 +17,8 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from satchel.errors import StoreBusy
 
 CONNECT_WAIT_SECONDS = 20.0
+IDLE_SECONDS = 4.0
+"""How long connections to an organization's database stand without use."""
 _open: WeakSet[Database] = WeakSet()
 _tracer = trace.get_tracer("satchel")
 
@@ -67,7 +71,7 @@ class Database:
         self.url = url
         self.kind = kind
         options = f"-c TimeZone=UTC -c statement_timeout={int(statement_timeout_seconds * 1000)}"
-        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+        self._make_pool: Callable[[], AsyncConnectionPool[Connection]] = lambda: AsyncConnectionPool(
             url,
             connection_class=connection_class,
             min_size=0,
@@ -80,6 +84,10 @@ class Database:
             configure=on_connect,
             kwargs={"autocommit": True, "options": options, "prepare_threshold": 3, "application_name": "satchel"},
         )
+        self._pool = self._make_pool()
+        self._is_closed = False
+        self._users = 0
+        self._used_at = 0.0
 
     async def __aenter__(self) -> Self:
         """Open the pool."""
@@ -100,7 +108,15 @@ class Database:
     async def close(self) -> None:
         """Close all connections."""
         _open.discard(self)
+        self._is_closed = True
         await self._pool.close()
+
+    async def rest(self, idle_seconds: float) -> None:
+        """Close the connections where nobody used one for so long; the next who asks connects anew."""
+        if self._users or self._is_closed or not self.use.open or time.monotonic() - self._used_at < idle_seconds:
+            return
+        pool, self._pool = self._pool, self._make_pool()
+        await pool.close()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -108,13 +124,19 @@ class Database:
 
         Errors: StoreBusy.
         """
+        self._users += 1
         try:
+            if self._pool.closed and not self._is_closed:
+                await self._pool.open()  # it was at rest
             async with self._pool.connection() as connection:
                 yield connection
         except (PoolTimeout, psycopg.OperationalError, psycopg.errors.AdminShutdown) as error:
             raise StoreBusy(f"The database does not answer: {_reason(error)}") from error
         except psycopg.errors.ReadOnlySqlTransaction as error:
             raise StoreBusy("The organization's database is moving to another server.") from error
+        finally:
+            self._users -= 1
+            self._used_at = time.monotonic()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -134,6 +156,16 @@ class Database:
         async with self.connection() as connection:
             cursor = await connection.execute(query, parameters)
             return await cursor.fetchall() if cursor.description else []
+
+
+async def keep_resting(kind: str, idle_seconds: float = IDLE_SECONDS) -> None:
+    """Close connections to databases of this kind that nobody uses, until cancelled: there may be hundreds of these
+    databases, and each connection is a process of its own at the server."""
+    while True:
+        await asyncio.sleep(idle_seconds / 2)
+        for database in list(_open):
+            if database.kind == kind:
+                await database.rest(idle_seconds)
 
 
 def pool_use() -> dict[str, PoolUse]:

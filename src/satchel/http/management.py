@@ -66,10 +66,10 @@ class ManagementController(Controller):
     async def announce(self, name: str, request: AnyRequest, management: ManagementServing) -> None:
         """An organization came, or has another client model."""
         await _require(management, request, ANNOUNCE)
-        await management.served.load(name)
+        served = await management.served.load(name)
         head = await management.served.reread(name)
         if head is not None:
-            management.served.heads.update(name, head)
+            management.served.heads.update(name, head, served.users)
 
     @delete("/organizations/{name:str}", status_code=204)
     async def forget(self, name: str, request: AnyRequest, management: ManagementServing) -> None:

@@ -20,7 +20,7 @@ from satchel.jobs.organization import OrganizationWork
 from satchel.jobs.settler import Settler
 from satchel.jobs.write_through import Settlement, executed
 from satchel.journal.lock import end_playing, try_playing
-from satchel.journal.sets import Attempt, JournaledSet, forget_settled, mark_sending, playable, wait
+from satchel.journal.sets import Attempt, JournaledSet, forget_settled, is_left, mark_sending, playable, wait
 from satchel.model.edits import Action, EditOutcome, Outcome, Reason, Verdict
 from satchel.model.ids import Key
 from satchel.model.metadata import Entity
@@ -66,6 +66,12 @@ async def playback(work: OrganizationWork) -> int:
         if count:
             await save_abilities(connection, await work.source.abilities())
     return count
+
+
+async def must_come_again(work: OrganizationWork) -> bool:
+    """Something waits for its time."""
+    async with work.staging.connection() as connection:
+        return await is_left(connection)
 
 
 class _Player:

@@ -24,8 +24,8 @@ from satchel.provisioning.schedule import RecurringWork, set_schedule
 from satchel.provisioning.servers import Servers
 from satchel.staging.head import make_head, read_scope
 
-PLAYBACK_SECONDS = 5.0
-"""How often edits that wait are looked at; one that just came is played at once."""
+PLAYBACK_SECONDS = 60.0
+"""How often is looked whether edits wait; one that just came is played at once, one that waits soon again."""
 
 Defer = Callable[[Connection, WorkItem], Awaitable[None]]
 """Puts a work item into the queue, as part of a transaction on the control database."""

@@ -132,6 +132,12 @@ async def unsettled(connection: Connection, device: str) -> tuple[int, int]:
     return (int(row[0]), int(row[1])) if row else (0, 0)
 
 
+async def is_left(connection: Connection) -> bool:
+    """Something is still to be played, now or later, or a row to be asked for once more."""
+    row = await (await connection.execute(_SQL["is_left"])).fetchone()
+    return bool(row and row[0])
+
+
 async def playable(connection: Connection, *, under_way: Collection[int], limit: int) -> list[JournaledSet]:
     """The next sets that may be played, oldest first. Cost: in proportion to what is not settled."""
     cursor = await connection.execute(_SQL["playable"], {"under_way": list(under_way), "limit": limit})

@@ -70,6 +70,11 @@ select id::text, edits from satchel.edit_set where id = any(%(ids)s::uuid[])
 update satchel.edit_set set state = 'sending', tries = tries + 1, attempt = %(attempt)s, problem = null
 where number = %(number)s and version = %(version)s and state in ('waiting', 'sending')
 
+-- is_left --
+-- Something is still to be played, now or later.
+select exists (select from satchel.edit_set where state in ('waiting', 'sending'))
+    or exists (select from satchel.unsettled_row)
+
 -- wait --
 update satchel.edit_set set state = case when %(is_unknown)s then 'sending' else 'waiting' end,
     attempt = case when %(is_unknown)s then attempt end,

@@ -87,3 +87,9 @@ async def postpone(control: Database, item: WorkItem, seconds: float, problem: s
         "seconds": seconds,
     }
     await control.fetch(_SQL["postpone"], parameters)
+
+
+async def hasten(control: Database, item: WorkItem, seconds: float) -> None:
+    """Defer this item after so many seconds at the latest."""
+    named = {"name": item.organization, "work_item": item.name.value, "entity": item.entity}
+    await control.fetch(_SQL["hasten"], {**named, "seconds": seconds})

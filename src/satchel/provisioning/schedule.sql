@@ -30,6 +30,11 @@ update satchel.recurring_work w set next_at = greatest(w.next_at, now() + make_i
 from satchel.organization o
 where o.id = w.organization and o.name = %(name)s and w.work_item = %(work_item)s and w.entity = %(entity)s
 
+-- hasten --
+update satchel.recurring_work w set next_at = least(w.next_at, now() + make_interval(secs => %(seconds)s))
+from satchel.organization o
+where o.id = w.organization and o.name = %(name)s and w.work_item = %(work_item)s and w.entity = %(entity)s
+
 -- succeeded --
 update satchel.recurring_work w set problem = null, failing_since = null from satchel.organization o
 where o.id = w.organization and o.name = %(name)s and w.work_item = %(work_item)s and w.entity = %(entity)s

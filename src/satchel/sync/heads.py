@@ -19,6 +19,7 @@ from satchel.sync.standing import Standing
 
 CHANNEL = "satchel_head"
 _RECONNECT_SECONDS = 1.0
+_REREAD_PAUSE_SECONDS = 0.1
 log = structlog.get_logger()
 
 
@@ -95,7 +96,7 @@ async def listen_for_heads(control_url: str, heads: Heads, devices: KnownDevices
 
 
 async def reread_heads(heads: Heads, read: Callable[[str], Awaitable[Head | None]], every_seconds: float) -> None:
-    """Re-read the known heads every few seconds until cancelled."""
+    """Re-read the known heads every few seconds until cancelled; where they are many, not more than some a second."""
     while True:
         await asyncio.sleep(every_seconds)
         for organization in heads.organizations():
@@ -104,6 +105,7 @@ async def reread_heads(heads: Heads, read: Callable[[str], Awaitable[Head | None
                 heads.forget(organization)
             else:
                 heads.update(organization, head)
+            await asyncio.sleep(_REREAD_PAUSE_SECONDS)
 
 
 def _take(heads: Heads, payload: str) -> None:

@@ -12,7 +12,7 @@ from satchel.jobs.move import move
 from satchel.jobs.move_windows import move_windows
 from satchel.jobs.name import name
 from satchel.jobs.organization import OrganizationWork
-from satchel.jobs.playback import playback
+from satchel.jobs.playback import must_come_again, playback
 from satchel.jobs.provision import ProvisioningWork, provision, reschedule
 from satchel.jobs.pull import pull
 from satchel.jobs.refresh_model import refresh_model
@@ -20,7 +20,7 @@ from satchel.jobs.retire import retire
 from satchel.jobs.seal_snapshot import seal_snapshots
 from satchel.model.work import WorkItem, WorkName
 from satchel.provisioning.organizations import Organization, set_state
-from satchel.provisioning.schedule import postpone, succeeded
+from satchel.provisioning.schedule import hasten, postpone, succeeded
 from satchel.staging.head import read_scope
 from satchel.staging.watermark import never_read, note_problem
 from satchel.telemetry import metrics
@@ -29,6 +29,8 @@ from satchel.work.seen import seen_item
 from satchel.work.settle import describe, is_overtaken, wait_seconds
 
 log = structlog.get_logger()
+_PLAYBACK_AGAIN_SECONDS = 5.0
+"""How soon playback comes again where something waits."""
 
 
 class Runner:
@@ -64,6 +66,7 @@ class Runner:
         match item.name:
             case WorkName.PROVISION:
                 await provision(self._work, organization)
+                await self._work.close_work(organization)  # what comes now is the workers'
                 log.info("provisioned")
             case WorkName.DEPROVISION:
                 await deprovision(self._work, organization)
@@ -79,7 +82,7 @@ class Runner:
             case WorkName.MOVE_WINDOWS:
                 await move_windows(await self._work.open_work(organization), datetime.now(UTC))
             case WorkName.PLAYBACK:
-                return await self._playback(organization)
+                return await self._playback(item, organization)
             case WorkName.SEAL_SNAPSHOTS:
                 return await self._seal_snapshots(organization)
         return True
@@ -115,10 +118,14 @@ class Runner:
             await self._work.sync_servers.announce(organization.name)
             log.info("read again", organization=organization.name)
 
-    async def _playback(self, organization: Organization) -> bool:
+    async def _playback(self, item: WorkItem, organization: Organization) -> bool:
         if organization.is_refilling:
+            await hasten(self._work.control, item, _PLAYBACK_AGAIN_SECONDS)
             return False
-        settled = await playback(await self._work.open_work(organization))
+        work = await self._work.open_work(organization)
+        settled = await playback(work)
+        if await must_come_again(work):
+            await hasten(self._work.control, item, _PLAYBACK_AGAIN_SECONDS)
         if settled:
             log.info("played back", edit_sets=settled)
         return bool(settled)
@@ -142,7 +149,10 @@ class Runner:
         if item.name in EVENTS:
             await self._work.organizations.set_problem(organization, reason)
             raise error
-        await postpone(self._work.control, item, wait_seconds(error, attempts=3), reason)
+        seconds = wait_seconds(error, attempts=3)
+        await postpone(self._work.control, item, seconds, reason)
+        if item.name is WorkName.PLAYBACK:
+            await hasten(self._work.control, item, max(seconds, _PLAYBACK_AGAIN_SECONDS))
         await self._note(item, organization, reason)
 
     async def _note(self, item: WorkItem, organization: Organization, reason: str) -> None:
