@@ -22,7 +22,10 @@ from satchel.model.client_model import ClientModel
 from satchel.protocol.images import quoted
 
 _CACHE_KIB = 64 * 1024
-_WAL_PAGES = 2000
+_PAGE_BYTES = 8192
+"""Of new databases: with SQLite's own 4,096 a first sync takes 10 % more processor time. Larger ones cost small syncs
+more: whatever changes in a page, all of it is written."""
+_WAL_PAGES = 1000
 _WAL_BYTES = 64 * 1024 * 1024
 _BUSY_MILLISECONDS = 10_000
 DATA_STATE = ("model", "cursor", "checkpoint", "reset")
@@ -54,9 +57,12 @@ class Store:
         """Open the database; a new one is made unless read only. Errors: DeviceKeyWrong, DataFolderUnusable."""
         mode = apsw.SQLITE_OPEN_READONLY if is_read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         with readable_failures():
+            is_new = not path.exists() or path.stat().st_size == 0
             self.connection = apsw.Connection(str(path), flags=mode)
             try:
                 self.connection.set_busy_timeout(_BUSY_MILLISECONDS)
+                if is_new:  # an older one keeps its own
+                    self.connection.pragma("page_size", _PAGE_BYTES)
                 self._unlock(key)
                 self._prepare(is_read_only=is_read_only)
             except BaseException:

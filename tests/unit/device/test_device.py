@@ -14,7 +14,9 @@ import msgspec
 import pytest
 
 from satchel.device import Device, DeviceKey
+from satchel.device import store as stores
 from satchel.device.endpoint import fetch_authority
+from satchel.device.store import Store
 from satchel.errors import (
     DeviceBusy,
     DeviceExists,
@@ -43,6 +45,25 @@ def test_the_database_cannot_be_read_without_the_key(network: FakeNetwork, devic
         Device.open(tmp_path / "device", key=DeviceKey.from_passphrase("wrong"))
     with Device.open(tmp_path / "device", key=KEY) as again:
         assert again.table("contact").count() == 1
+
+
+@pytest.mark.parametrize("key", [None, KEY])
+def test_a_database_keeps_its_page_size(key: DeviceKey | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page size that is not the file's own would make an encrypted one unreadable."""
+    file, sizes = tmp_path / "device.sqlite", list[object]()
+    monkeypatch.setattr(stores, "_PAGE_BYTES", 4096)
+    old = Store(file, key)
+    old.set("who", "an older version")
+    old.close()
+    monkeypatch.undo()
+
+    for path in (file, tmp_path / "new.sqlite"):
+        store = Store(path, key)
+        sizes.append(store.connection.pragma("page_size"))
+        assert (store.get("who") is None) == (path != file)
+        store.close()
+
+    assert sizes == [4096, 8192]
 
 
 def test_a_broken_answer_is_resumed_at_its_last_cursor(network: FakeNetwork, device: Device) -> None:
