@@ -89,7 +89,8 @@ def test_the_secret_is_nowhere_in_clear(running: Satchel, source: Sandbox) -> No
     assert source.client_secret not in logs
     secret = source.client_secret.encode()
     # Not by rglob, which fails where a folder goes away meanwhile.
-    paths = [Path(folder) / name for folder, _, names in os.walk(running.folder) for name in names]
+    walks = [walked for folder in running.folders for walked in os.walk(folder)]
+    paths = [Path(folder) / name for folder, _, names in walks for name in names]
     looked_at = [path for path in paths if holds(path, secret) is not None]
     assert len(looked_at) > 100  # or else it was the wrong folder
     assert not [path for path in looked_at if holds(path, secret)]

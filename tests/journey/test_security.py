@@ -261,5 +261,5 @@ def test_managers_see_what_their_reports_own(running: Satchel, source: Sandbox, 
             known = "task" in device.model.entity_by_name
             return known and {row["activityid"] for row in device.sql("select activityid from task")} == expected
 
-        wait_for(agrees, "the reports' tasks", seconds=30)
+        wait_for(agrees, "the reports' tasks")
     assert expected

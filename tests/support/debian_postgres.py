@@ -28,7 +28,8 @@ class DebianPostgres:
         self.folder = folder
         self.port = free_port()
         self._password = secrets.token_hex(12)
-        self._home = Path(tempfile.gettempdir()) / f"satchel-{secrets.token_hex(6)}"  # where another user may go
+        self.home = Path(tempfile.gettempdir()) / f"satchel-{secrets.token_hex(6)}"
+        """The server's files; another user may go there."""
         self._user = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -40,7 +41,7 @@ class DebianPostgres:
     @property
     def superuser_url(self) -> str:
         """For tests that look at everything."""
-        return f"postgresql://postgres@/postgres?host={self._home}&port={self.port}"
+        return f"postgresql://postgres@/postgres?host={self.home}&port={self.port}"
 
     @property
     def pid(self) -> int | None:
@@ -59,17 +60,17 @@ class DebianPostgres:
     def __exit__(self, *_: object) -> None:
         """Stop, and leave nothing."""
         self.stop()
-        shutil.rmtree(self._home, ignore_errors=True)
+        shutil.rmtree(self.home, ignore_errors=True)
 
     def make(self) -> None:
         """The server's files."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._home.mkdir(mode=0o700)
+        self.home.mkdir(mode=0o700)
         if self._user is not None:
-            os.chown(self._home, self._user.pw_uid, self._user.pw_gid)
+            os.chown(self.home, self._user.pw_uid, self._user.pw_gid)
         arguments = [
             "-D",
-            str(self._home / "data"),
+            str(self.home / "data"),
             "-U",
             "postgres",
             "--auth-local=trust",
@@ -82,7 +83,7 @@ class DebianPostgres:
 
     def start(self) -> None:
         """Start, and wait until it answers; also after it was killed."""
-        options = ["-p", str(self.port), "-k", str(self._home), "-c", "listen_addresses=127.0.0.1"]
+        options = ["-p", str(self.port), "-k", str(self.home), "-c", "listen_addresses=127.0.0.1"]
         options += ["-c", "max_connections=200", "-c", "log_min_messages=warning"]
         log = self.folder / "postgres.log"
         deadline = time.monotonic() + START_SECONDS
@@ -90,7 +91,7 @@ class DebianPostgres:
             if self.pid is None:
                 with log.open("ab") as file:
                     self._child = subprocess.Popen(
-                        self._as_user([str(binaries() / "postgres"), "-D", str(self._home / "data"), *options]),
+                        self._as_user([str(binaries() / "postgres"), "-D", str(self.home / "data"), *options]),
                         stdout=file, stderr=file, stdin=subprocess.DEVNULL, cwd="/", start_new_session=True,
                     )  # fmt: skip
             try:

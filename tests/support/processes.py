@@ -242,6 +242,11 @@ class Satchel:
         """What all services print."""
         return self.folder.parent / ("services.log" if self.separate is not None else "satchel.log")
 
+    @property
+    def folders(self) -> list[Path]:
+        """Where all that it keeps stands: its data, and the database's."""
+        return [self.folder, *([self.separate.postgres.home] if self.separate is not None else [])]
+
     @contextmanager
     def untended(self) -> Iterator[None]:
         """Meanwhile nobody starts again what dies."""
