@@ -72,9 +72,9 @@ def _icon() -> str:
 def _satchel_error(request: AnyRequest, error: SatchelError) -> Response[Any]:
     if isinstance(error, SignInNeeded) and request.method == "GET":
         query = bytes(request.scope.get("query_string", b"")).decode("latin-1")
-        to = local(request.url.path + (f"?{query}" if query else ""))
+        to = local(request.scope["path"] + (f"?{query}" if query else ""))
         return add_headers(Redirect(address("/sign-in", to=to if to != "/" else ""), status_code=303))
-    return _shown(request, told(error, request.url.path))
+    return _shown(request, told(error, request.scope["path"]))
 
 
 def _http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
@@ -87,7 +87,7 @@ def _http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
 
 
 def _fault(request: AnyRequest, error: Exception) -> Response[Any]:
-    return _shown(request, told(error, request.url.path))
+    return _shown(request, told(error, request.scope["path"]))
 
 
 def _shown(request: AnyRequest, problem: Problem) -> Response[Any]:

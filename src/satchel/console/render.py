@@ -33,7 +33,10 @@ def page(template: str, visit: Visit | None, /, *, http_status: int = 200, **val
 
 
 def visible(value: object) -> object:
-    """What a template prints: nothing for None; of a text, all that is in it."""
+    """What a template prints: nothing for None; of a text, all that is in it.
+
+    What a form sends back goes through the filter `e` first, so that it comes back as it was.
+    """
     if value is None:
         return ""
     if isinstance(value, str) and not isinstance(value, Markup):

@@ -90,14 +90,14 @@ class Devices:
             "code_hash": token_hash(code.upper()),
             "organization": organization,
             "id": device_id,
-            "name": device_name[:100],
+            "name": _usable(device_name),
             "token_hash": token_hash(token),
         }
         rows = await self._control.fetch(_SQL["use_code"], parameters)
         if not rows:
             raise EnrolmentRefused
         user_id, user_name = rows[0]
-        return Device(device_id, organization, user_id, user_name, device_name[:100], is_blocked=False), token
+        return Device(device_id, organization, user_id, user_name, _usable(device_name), is_blocked=False), token
 
     async def sign_in(
         self, organization: str, user_id: str, user_name: str, device_name: str, signed_in: SignedIn
@@ -109,7 +109,7 @@ class Devices:
             "organization": organization,
             "user_id": user_id,
             "user_name": user_name,
-            "name": device_name[:100],
+            "name": _usable(device_name),
             "token_hash": token_hash(token),
             **msgspec.structs.asdict(signed_in),
         }
@@ -163,3 +163,8 @@ class Devices:
     async def note_wiped(self, device_id: str) -> None:
         """Note that the device says it erased all; nothing where no wipe was ordered."""
         await self._control.fetch(_SQL["wiped"], {"id": device_id})
+
+
+def _usable(device_name: str) -> str:
+    """What a device calls itself, as it can be kept: PostgreSQL has no text with a NUL."""
+    return device_name.replace("\x00", "")[:100]

@@ -109,6 +109,8 @@ class Organizations:
 
     async def find(self, name: str) -> Organization | None:
         """The organization of that name, if there is one."""
+        if "\x00" in name:  # of a path; PostgreSQL has no such text
+            return None
         rows = await self._control.fetch(_SQL["get"], {"name": name})
         return Organization(*rows[0]) if rows else None
 

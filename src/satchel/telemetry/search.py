@@ -13,7 +13,7 @@ import msgspec
 import zstandard
 
 from satchel.storage import Objects
-from satchel.telemetry.partition import ROOT, SYSTEM, Kind, hours, partition, writer_of
+from satchel.telemetry.partition import ROOT, SYSTEM, Kind, folder_of, hours, partition, writer_of
 from satchel.telemetry.trace import SpanRecord
 
 FOLLOW_SECONDS = 1.0
@@ -153,6 +153,8 @@ async def _records(objects: Objects, paths: list[str], wanted: Wanted) -> AsyncI
 
 
 async def _paths(objects: Objects, kind: Kind, wanted: Wanted, hour: datetime) -> AsyncIterator[str]:
+    if wanted.organization and folder_of(wanted.organization) != wanted.organization:
+        return  # no name: it must not become part of a path
     folders = [wanted.organization] if wanted.organization else await objects.folders(f"{ROOT}/{kind.value}")
     if wanted.organization and (wanted.trace or wanted.device):
         folders.append(SYSTEM)  # refused before it was known whose it is

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-from urllib.parse import urlsplit
 
 from litestar import Response
 
@@ -70,7 +69,7 @@ async def find_visit(desk: Desk, request: AnyRequest) -> Visit | None:
 def refuse_foreign(request: AnyRequest) -> None:
     """A form is taken only where the browser does not say that another site's page sent it. Errors: RequestRefused."""
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
-    is_ours = origin is None or urlsplit(origin).netloc == request.headers.get("host", "") != ""
+    is_ours = origin is None or origin == f"https://{request.headers.get('host', '')}"
     if not is_ours or site not in {None, "same-origin", "none"}:
         raise RequestRefused("This form was sent by another site's page.", hint="Open the console itself.")
 

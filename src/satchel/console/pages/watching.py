@@ -22,6 +22,8 @@ from satchel.telemetry.search import Record, Wanted, find_newest, time_of_record
 
 PAGE_SIZE = 100
 SPANS = {"15m": 0.25, "1h": 1.0, "6h": 6.0, "1d": 24.0, "3d": 72.0, "2w": 336.0}
+_FIRST = datetime(2000, 1, 1, tzinfo=UTC)
+"""Nothing is older."""
 _SHOWN = frozenset({"timestamp", "level", "service", "organization", "event", "instance", "span", "trace", "exception"})
 
 
@@ -89,13 +91,7 @@ class WatchingController(Controller):
 
 
 def _wanted(looked: Looked, now: datetime) -> Wanted:
-    until = now + timedelta(minutes=5)
-    if looked.until:
-        try:
-            until = datetime.fromisoformat(looked.until)
-        except ValueError as error:
-            raise RequestInvalid("The time is none.") from error
-        until = until.replace(tzinfo=UTC) if until.tzinfo is None else until.astimezone(UTC)
+    until = min(_until(looked.until), now + timedelta(minutes=5))  # each hour that is looked at costs
     since = min(now, until) - timedelta(hours=SPANS[looked.back])
     return Wanted(
         since=since,
@@ -108,6 +104,15 @@ def _wanted(looked: Looked, now: datetime) -> Wanted:
         trace=looked.trace.replace("-", "").strip().lower(),
         text=looked.text,
     )
+
+
+def _until(text: str) -> datetime:
+    """A time of an address; none: the end of time. Errors: RequestInvalid."""
+    try:
+        at = datetime.fromisoformat(text or "9999-12-31")
+        return max(at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC), _FIRST)
+    except (ValueError, OverflowError) as error:
+        raise RequestInvalid("The time is none.") from error
 
 
 def _older(looked: Looked, records: list[Record], wanted: Wanted) -> str:
