@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -33,12 +34,15 @@ async def migrate(database: Database, kind: LiteralString, *, with_post: bool = 
     Without `post` ones, those wait: old processes go on. In an empty database there are none, and nothing waits.
     Errors: DatabaseTooNew - and nothing is changed; StoreBusy - what ran stays, again goes on.
     """
-    async with database.transaction() as connection:
-        await connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK_KEY])
-        if (await _version(connection))[0] == 0:
-            return await _run(connection, kind, with_post=True)
-    ran = 0
-    while await _run_next(database, kind, with_post=with_post):
+
+    async def first(connection: Connection) -> int:
+        return await _run(connection, kind, with_post=True) if (await _version(connection))[0] == 0 else 0
+
+    async def next_one(connection: Connection) -> int:
+        return await _run(connection, kind, with_post=with_post, at_most=1)
+
+    ran = await _patiently(database, first)
+    while await _patiently(database, next_one):
         ran += 1
     return ran
 
@@ -60,8 +64,8 @@ async def lacking(connection: Connection, kind: LiteralString) -> Lacking:
     return Lacking(len(names) - post, post)
 
 
-async def _run_next(database: Database, kind: LiteralString, *, with_post: bool) -> int:
-    """One migration, in a transaction of its own: work goes on beside it, and must not wait for it in a circle.
+async def _patiently(database: Database, act: Callable[[Connection], Awaitable[int]]) -> int:
+    """Act in a transaction of its own: work goes on beside it, and must not wait for it in a circle.
 
     Who waits for a table keeps everybody after it waiting too, so it waits for a moment only, and tries again.
     """
@@ -71,7 +75,7 @@ async def _run_next(database: Database, kind: LiteralString, *, with_post: bool)
             async with database.transaction() as connection:
                 await connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK_KEY])
                 await connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_WAIT])
-                return await _run(connection, kind, with_post=with_post, at_most=1)
+                return await act(connection)
         except StoreBusy as error:
             if not isinstance(error.__cause__, _IN_USE) or time.monotonic() > give_up_at:
                 raise
@@ -100,9 +104,11 @@ async def _version(connection: Connection) -> tuple[int, list[int]]:
     """The highest number that ran, and those below it that wait."""
     await connection.execute("create schema if not exists satchel")
     await connection.execute("create table if not exists satchel.version (number integer not null)")
-    await connection.execute(
-        "alter table satchel.version add column if not exists waiting integer[] not null default '{}'"
+    found = await connection.execute(
+        "select from pg_attribute where attrelid = 'satchel.version'::regclass and attname = 'waiting'"
     )
+    if not found.rowcount:  # even where there is nothing to add, it would wait for all who read, such as a backup
+        await connection.execute("alter table satchel.version add column waiting integer[] not null default '{}'")
     await connection.execute("insert into satchel.version select 0 where not exists (select from satchel.version)")
     row = await (await connection.execute("select number, waiting from satchel.version")).fetchone()
     return (int(row[0]), list(row[1])) if row else (0, [])

@@ -98,3 +98,10 @@ async def test_work_that_goes_on_meanwhile_and_a_migration_never_wait_for_each_o
         await work.execute("select is_forgotten from satchel.edit_set")
         await work.commit()
         assert await migrating == sum("_pre_" in path.name for number, path in names.items() if number > 10)
+
+
+async def test_a_backup_that_reads_for_long_keeps_no_process_from_starting(staging: Database) -> None:
+    """It has read the version's table, and holds that until all is written."""
+    async with staging.snapshot() as reading:
+        await reading.execute("select from satchel.version")
+        assert await asyncio.wait_for(migrate(staging, "staging"), 20) == 0
