@@ -105,29 +105,38 @@ async def create_backup(rooms: Rooms, archive: Archive, tell: Tell) -> Manifest:
     return manifest
 
 
-async def verify_backup(archive: Archive, key: MasterKey | None, tell: Tell) -> Manifest:
+async def verify_backup(
+    archive: Archive, key: MasterKey | None, tell: Tell, *, takes_unsigned: bool = True
+) -> Manifest:
     """Read all of a backup and compare it with what was written, and its signature where `key` made it.
 
-    Errors: BackupUnusable, BackupDamaged."""
-    manifest = await read_manifest(archive, key, tell)
+    Errors: as `read_manifest`, BackupDamaged."""
+    manifest = await read_manifest(archive, key, tell, takes_unsigned=takes_unsigned)
     for stored in manifest.objects:
         async for _ in archive.read(stored):
             pass
     return manifest
 
 
-async def read_manifest(archive: Archive, key: MasterKey | None, tell: Tell) -> Manifest:
-    """Errors: BackupUnusable (none there, or of a newer form), BackupDamaged (forged, where `key` is its own)."""
+async def read_manifest(
+    archive: Archive, key: MasterKey | None, tell: Tell, *, takes_unsigned: bool = True
+) -> Manifest:
+    """Errors: BackupUnusable (none there, of a newer form, unsigned), BackupDamaged (forged, where `key` is its own)."""
     content = await _bytes(archive, MANIFEST)
     if content is None:
         raise BackupUnusable("There is no whole backup at this place: it has no manifest.")
     try:
         manifest = msgspec.json.decode(content, type=Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BackupDamaged("The backup's manifest cannot be read.") from error
     if manifest.form > FORM:
         raise BackupUnusable(f"Satchel {manifest.version} wrote this backup; this one cannot read it.")
     signature = await _bytes(archive, SIGNATURE)
+    if signature is None and not takes_unsigned:
+        raise BackupUnusable(
+            "This backup bears no signature: who may write there may have made or changed it, or taken it away.",
+            hint="One of a version without signatures, kept where nobody else writes, is restored with --unsigned.",
+        )
     if signature is None:
         tell(_UNSIGNED)
     elif key is None or manifest.key_reference not in key_references(key):
@@ -143,14 +152,16 @@ def _signature(key: MasterKey, reference: str, content: bytes) -> bytes:
     return hmac.new(signing, content, hashlib.sha256).hexdigest().encode()
 
 
-async def restore_backup(settings: Settings, archive: Archive, tell: Tell) -> Manifest:
+async def restore_backup(
+    settings: Settings, archive: Archive, tell: Tell, *, takes_unsigned: bool = False
+) -> Manifest:
     """Make everything again, on servers where none of it is. What a killed restore finished is not done again.
 
     Order: staging databases, each in one transaction; object storage; the control database last: with it all is there.
-    Errors: BackupUnusable (another key, something in the way), BackupDamaged - each before its database is changed.
+    Errors: BackupUnusable (another key, unsigned, something in the way), BackupDamaged - each before its database is changed.
     """
     key = MasterKey.load(settings)
-    manifest = await read_manifest(archive, key, lambda _said: None)
+    manifest = await read_manifest(archive, key, lambda _said: None, takes_unsigned=takes_unsigned)
     if not {manifest.key_reference, *manifest.key_references} <= set(key_references(key)):
         raise BackupUnusable(
             "The backup belongs to another master key.",

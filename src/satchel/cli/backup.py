@@ -59,8 +59,9 @@ def verify(place: str, config: Path | None, data_folder: Path | None) -> None:
 
 @command.command()
 @click.argument("place")
+@click.option("--unsigned", is_flag=True, help="Take a backup without a signature, as older versions wrote them.")
 @settings_options
-def restore(place: str, config: Path | None, data_folder: Path | None) -> None:
+def restore(place: str, unsigned: bool, config: Path | None, data_folder: Path | None) -> None:
     """Make everything again from a backup, on servers where none of it is; nothing is ever overwritten.
 
     All of it is read and compared first. A restore that was interrupted is started again and goes on.
@@ -70,8 +71,8 @@ def restore(place: str, config: Path | None, data_folder: Path | None) -> None:
 
     async def act(settings: Settings) -> backup.Manifest:
         archive = backup.open_archive(place, settings)
-        await backup.verify_backup(archive, _known_key(settings), _warn)
-        manifest = await backup.restore_backup(settings, archive, _tell)
+        await backup.verify_backup(archive, _known_key(settings), _warn, takes_unsigned=unsigned)
+        manifest = await backup.restore_backup(settings, archive, _tell, takes_unsigned=unsigned)
         await prepare(settings)
         await backup.submit_again(settings)
         return manifest

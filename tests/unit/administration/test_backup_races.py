@@ -89,5 +89,7 @@ async def test_a_backup_made_while_keys_are_replaced_needs_all_that_it_was_seale
     store = LocalStore(tmp_path)
     store.put(MANIFEST, msgspec.json.encode(Manifest("id", 1, "1", datetime.now(UTC), needed[0], [], [], needed)))
     settings = load(None, {"SATCHEL_SECRETS__KEY": base64.b64encode(new).decode()}, {})
-    with pytest.raises(BackupUnusable):
+    with pytest.raises(BackupUnusable, match="another master key"):
+        await restore_backup(settings, Archive(store), lambda _: None, takes_unsigned=True)
+    with pytest.raises(BackupUnusable, match="no signature"):
         await restore_backup(settings, Archive(store), lambda _: None)

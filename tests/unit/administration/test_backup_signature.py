@@ -63,6 +63,13 @@ async def test_without_a_signature_it_is_taken_with_a_warning(place: Path) -> No
     assert said.startswith("Warning: this backup bears no signature")
 
 
+async def test_a_manifest_that_is_no_text_is_damaged(place: Path) -> None:
+    (place / MANIFEST).write_bytes(b'{"id": "\xff\xfe"}')
+
+    with pytest.raises(BackupDamaged, match="cannot be read"):
+        await read_manifest(Archive(LocalStore(place)), MasterKey(OLD), print)
+
+
 @pytest.mark.parametrize("key", [MasterKey(NEW), None], ids=["another key", "no key"])
 async def test_who_has_not_the_key_is_told_that_nothing_was_looked_at(place: Path, key: MasterKey | None) -> None:
     [said] = await told(place, key)
