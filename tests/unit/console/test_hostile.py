@@ -33,9 +33,11 @@ async def test_whatever_host_is_asked_for_the_answer_is_a_page(host: str) -> Non
     app = console_app(cast(Any, None), cast(Any, None), Draining(), 1024)
     async with AsyncTestClient(app) as client:
         answer = await client.get("/nowhere", headers={"host": host})
+        inside = await client.get("/organizations/contoso?a=b", headers={"host": host}, follow_redirects=False)
     assert answer.status_code == 404
     assert "There is no such page." in answer.text
     assert answer.headers["cache-control"] == "no-store"
+    assert (inside.status_code, inside.headers["location"]) == (303, "/sign-in?to=%2Forganizations%2Fcontoso%3Fa%3Db")
 
 
 @pytest.mark.parametrize("origin", ["http://[", "http://console.example", "https://console.example.evil", "null", ""])
