@@ -121,7 +121,7 @@ async def verify_backup(
 async def read_manifest(
     archive: Archive, key: MasterKey | None, tell: Tell, *, takes_unsigned: bool = True
 ) -> Manifest:
-    """Errors: BackupUnusable (none there, of a newer form, unsigned), BackupDamaged (forged, where `key` is its own)."""
+    """Errors: BackupUnusable (none, of a newer form, unsigned), BackupDamaged (forged, where `key` is its own)."""
     content = await _bytes(archive, MANIFEST)
     if content is None:
         raise BackupUnusable("There is no whole backup at this place: it has no manifest.")
@@ -152,13 +152,11 @@ def _signature(key: MasterKey, reference: str, content: bytes) -> bytes:
     return hmac.new(signing, content, hashlib.sha256).hexdigest().encode()
 
 
-async def restore_backup(
-    settings: Settings, archive: Archive, tell: Tell, *, takes_unsigned: bool = False
-) -> Manifest:
+async def restore_backup(settings: Settings, archive: Archive, tell: Tell, *, takes_unsigned: bool = False) -> Manifest:
     """Make everything again, on servers where none of it is. What a killed restore finished is not done again.
 
     Order: staging databases, each in one transaction; object storage; the control database last: with it all is there.
-    Errors: BackupUnusable (another key, unsigned, something in the way), BackupDamaged - each before its database is changed.
+    Errors: BackupUnusable (another key, unsigned, something in the way), BackupDamaged - before the database is changed.
     """
     key = MasterKey.load(settings)
     manifest = await read_manifest(archive, key, lambda _said: None, takes_unsigned=takes_unsigned)

@@ -79,7 +79,7 @@ def test_what_a_form_sends_back_is_what_it_was_given() -> None:
     visit = SimpleNamespace(may_change=True, path="/", said="", form_key="k", caller=SimpleNamespace(name="grace"))
     text = "name = 'a\u200b\u202eb'\t# <b>"
     page = _environment.get_template("profile-edit.html").render(
-        visit=visit, now=NOW, name="contoso", text=text, comment="\u200b\"x", checked=None
+        visit=visit, now=NOW, name="contoso", text=text, comment='\u200b"x', checked=None
     )
     assert "name = &#39;a\u200b\u202eb&#39;\t# &lt;b&gt;</textarea>" in page
     assert 'value="\u200b&#34;x"' in page
