@@ -156,7 +156,7 @@ async def restore_backup(settings: Settings, archive: Archive, tell: Tell, *, ta
     """Make everything again, on servers where none of it is. What a killed restore finished is not done again.
 
     Order: staging databases, each in one transaction; object storage; the control database last: with it all is there.
-    Errors: BackupUnusable (another key, unsigned, something in the way), BackupDamaged - before the database is changed.
+    Errors: BackupUnusable (another key, unsigned, something in the way), BackupDamaged - before anything is changed.
     """
     key = MasterKey.load(settings)
     manifest = await read_manifest(archive, key, lambda _said: None, takes_unsigned=takes_unsigned)
