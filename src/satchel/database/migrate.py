@@ -56,8 +56,7 @@ class Lacking(msgspec.Struct, frozen=True):
 
 async def lacking(connection: Connection, kind: LiteralString) -> Lacking:
     """How many have not run; nothing is changed. Errors: UndefinedTable (psycopg) where none ever ran."""
-    row = await (await connection.execute("select to_jsonb(v) from satchel.version v")).fetchone()
-    told: dict[str, Any] = row[0] if row else {"number": 0}
+    told = await _told(connection)
     names = [path.name for number, path in _files(kind).items()
              if number > told["number"] or number in told.get("waiting", [])]  # fmt: skip
     post = sum("_post_" in name for name in names)
@@ -96,7 +95,7 @@ async def _run(connection: Connection, kind: str, *, with_post: bool, at_most: i
     if due:
         version = max([version, *due])
         left = [number for number in pending if number not in due and number < version]
-        await connection.execute("update satchel.version set number = %s, waiting = %s", [version, left])
+        await _note(connection, version, left)
     return len(due)
 
 
@@ -104,14 +103,22 @@ async def _version(connection: Connection) -> tuple[int, list[int]]:
     """The highest number that ran, and those below it that wait."""
     await connection.execute("create schema if not exists satchel")
     await connection.execute("create table if not exists satchel.version (number integer not null)")
-    found = await connection.execute(
-        "select from pg_attribute where attrelid = 'satchel.version'::regclass and attname = 'waiting'"
-    )
-    if not found.rowcount:  # even where there is nothing to add, it would wait for all who read, such as a backup
-        await connection.execute("alter table satchel.version add column waiting integer[] not null default '{}'")
     await connection.execute("insert into satchel.version select 0 where not exists (select from satchel.version)")
-    row = await (await connection.execute("select number, waiting from satchel.version")).fetchone()
-    return (int(row[0]), list(row[1])) if row else (0, [])
+    told = await _told(connection)
+    return told["number"], told.get("waiting", [])
+
+
+async def _told(connection: Connection) -> dict[str, Any]:
+    """The row as it is: older versions know no numbers that wait."""
+    row = await (await connection.execute("select to_jsonb(v) from satchel.version v")).fetchone()
+    return row[0] if row else {"number": 0}
+
+
+async def _note(connection: Connection, version: int, waiting: list[int]) -> None:
+    """Keep what ran. The column is made only here: whoever only looks waits for nobody who reads, such as a backup."""
+    if "waiting" not in await _told(connection):
+        await connection.execute("alter table satchel.version add column waiting integer[] not null default '{}'")
+    await connection.execute("update satchel.version set number = %s, waiting = %s", [version, waiting])
 
 
 def _files(kind: str) -> dict[int, Path]:

@@ -27,6 +27,7 @@ where relnamespace = 'satchel'::regnamespace and not tgisinternal
 union all select pg_get_functiondef(oid) from pg_proc where pronamespace = 'satchel'::regnamespace
 order by 1
 """
+MANY_PRE = sum("_pre_" in path.name for path in (FOLDER / "staging").glob("*.sql")) - 1
 IS_WAITED_FOR = """
 select exists (select from pg_locks where not granted and relation = 'satchel.head'::regclass)
 """
@@ -36,7 +37,7 @@ select exists (select from pg_locks where not granted and relation = 'satchel.he
 async def empty(postgres_url: str) -> AsyncIterator[Database]:
     name = f"test_{uuid.uuid4().hex[:12]}"
     await ensure_database(postgres_url, name)
-    async with Database(url_of(postgres_url, database=name), pool_size=1) as database:
+    async with Database(url_of(postgres_url, database=name), pool_size=2) as database:
         yield database
     await drop_database(postgres_url, name)
 
@@ -81,6 +82,20 @@ async def test_those_that_wait_for_old_processes_run_last_with_the_same_result(
     )
     assert await migrate(empty, "staging") == 0
     assert await empty.fetch(EVERYTHING) == await staging.fetch(EVERYTHING)
+
+
+@pytest.mark.parametrize("version", [1, None], ids=["an older one", "this one"])
+async def test_a_look_at_a_migrated_database_waits_for_no_reader(empty: Database, version: int | None) -> None:
+    if version is None:
+        await migrate(empty, "staging")
+    else:
+        await as_left_by(empty, version)
+    async with await psycopg.AsyncConnection.connect(empty.url) as backup:
+        await backup.execute("select * from satchel.version")  # it reads on for hours
+        async with asyncio.timeout(10), empty.connection() as connection:
+            assert (await lacking(connection, "staging")).pre == (0 if version is None else MANY_PRE)
+            if version is None:
+                assert await migrate(empty, "staging", with_post=False) == 0
 
 
 async def test_in_an_empty_database_nothing_waits(empty: Database) -> None:
