@@ -13,7 +13,9 @@ import msgspec
 from satchel.access.profiles import parse_profile
 from satchel.assembly import Rooms
 from satchel.buckets.families import standing_families
+from satchel.buckets.snapshots import count_snapshots
 from satchel.database.pool import Connection as DatabaseConnection
+from satchel.database.server import database_bytes
 from satchel.errors import InputInvalid, SatchelError, SettingInvalid, UserUnknown
 from satchel.identity.certificates import fingerprint_of
 from satchel.identity.sign_in import sign_in_of
@@ -62,6 +64,10 @@ class OrganizationStatus(msgspec.Struct, frozen=True):
     """Edit sets of devices, by state."""
     abilities: Abilities | None = None
     """What the source can do for edits."""
+    size_bytes: int = 0
+    """Of the staging database, with its indexes."""
+    snapshots: dict[str, int] = {}
+    """Sealed images of buckets: `current`, and `retired` ones kept for downloads under way."""
 
 
 async def add_organization(rooms: Rooms, name: str, connection: Connection, profile: str) -> tuple[SourceInfo, Scope]:
@@ -115,7 +121,7 @@ async def organization_status(rooms: Rooms, name: str) -> OrganizationStatus:
     head, entities = None, []
     preparing: list[str] = []
     edits: list[Count] = []
-    abilities = None
+    abilities, size_bytes, snapshots = None, 0, dict[str, int]()
     if organization.state in {"active", "broken"}:
         async with rooms.databases.open(organization, pool_size=1) as staging, staging.connection() as connection:
             head = await read_head(connection)
@@ -124,6 +130,7 @@ async def organization_status(rooms: Rooms, name: str) -> OrganizationStatus:
             watermarks = await read_all(connection)
             edits = await count_sets(connection)
             abilities = await read_abilities(connection)
+            size_bytes, snapshots = await database_bytes(connection), await count_snapshots(connection)
             for entity in scope.entities:
                 rows = await staged_count(connection, entity.name)
                 unusable = await unusable_count(connection, entity.name)
@@ -139,6 +146,8 @@ async def organization_status(rooms: Rooms, name: str) -> OrganizationStatus:
         preparing,
         edits,
         abilities,
+        size_bytes,
+        snapshots,
     )
 
 

@@ -34,8 +34,8 @@ class Glance(msgspec.Struct, frozen=True):
 
     @property
     def rows(self) -> int | None:
-        """Rows that are staged."""
-        return sum(each.rows for each in self.status.entities) if self.status else None
+        """Rows that are staged; None where nothing is yet, or nothing can be read."""
+        return sum(each.rows for each in self.status.entities) if self.status and self.status.entities else None
 
     @property
     def pulled_at(self) -> datetime | None:

@@ -188,6 +188,9 @@ def show(name: str, config: Path | None, data_folder: Path | None, as_json: bool
             for e in status.entities
         ]
     )
+    if status.size_bytes:
+        images = status.snapshots.get("current", 0)
+        console.print(f"Staging database: {status.size_bytes / 1_000_000:,.1f} MB; {images:,} snapshots of buckets")
     if status.edits:
         counted = ", ".join(f"{each.sets:,} {each.verdict or each.state}" for each in status.edits)
         console.print(f"Edits of devices: {counted}.  `satchel edits list {name}`")

@@ -6,6 +6,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from satchel.database.pool import Connection
 from satchel.errors import DatabaseUnusable, StoreBusy
 
 
@@ -66,6 +67,12 @@ async def server_version(server_url: str) -> str:
     """The server's version, such as 15.18. Errors: StoreBusy, DatabaseUnusable."""
     async with await _connect(server_url) as connection:
         return str(connection.info.parameter_status("server_version") or "")
+
+
+async def database_bytes(connection: Connection) -> int:
+    """How large the connected database is, with its indexes."""
+    row = await (await connection.execute("select pg_database_size(current_database())")).fetchone()
+    return int(row[0]) if row else 0
 
 
 async def _create(connection: psycopg.AsyncConnection[tuple[object, ...]], name: str, owner: str | None) -> None:
