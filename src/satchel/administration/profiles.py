@@ -164,8 +164,7 @@ async def publish_profile(
     require_seen(in_force, profile, seen)
     chosen = await rooms.profiles.get(organization, profile, version)
     await _check_principals(rooms, organization, await _compiled_with(rooms, organization, profile, chosen.text))
-    await rooms.profiles.publish(organization, profile, chosen.version, comment, instead_of=in_force)
-    await _refresh(rooms, organization)
+    await _publish(rooms, organization, profile, chosen.version, comment, in_force)
     return chosen
 
 
@@ -202,8 +201,7 @@ async def withdraw_profile(
             f"{profile!r} is the only profile in force.", hint="Publish another one first, or deprovision."
         )
     await _check_principals(rooms, organization, await _compiled(rooms, organization, [o.text for o in others]))
-    await rooms.profiles.publish(organization, profile, None, comment, instead_of=published)
-    await _refresh(rooms, organization)
+    await _publish(rooms, organization, profile, None, comment, published)
 
 
 def require_seen(in_force: Sequence[ProfileVersion], profile: str, seen: int | None) -> None:
@@ -355,6 +353,21 @@ async def _compiled(rooms: Rooms, organization: Organization, texts: Sequence[st
     return scope
 
 
-async def _refresh(rooms: Rooms, organization: Organization) -> None:
-    if organization.state == "active":
+async def _publish(
+    rooms: Rooms,
+    organization: Organization,
+    profile: str,
+    version: int | None,
+    comment: str,
+    instead_of: Sequence[ProfileVersion],
+) -> None:
+    """Order: with the version its work item, for a process that is killed here; once more after it, in vain mostly."""
+    is_active = organization.state == "active"
+
+    async def refresh(connection: Connection) -> None:
+        if is_active:
+            await rooms.events.defer(connection, organization.name, WorkName.REFRESH_MODEL)
+
+    await rooms.profiles.publish(organization, profile, version, comment, instead_of=instead_of, then=refresh)
+    if is_active:
         await rooms.events.request(organization.name, WorkName.REFRESH_MODEL)

@@ -39,6 +39,13 @@ class OrganizationEvents:
             await begin_anew(connection, organization, server)
             await self._defer(connection, WorkItem(WorkName.PROVISION, name))
 
+    async def defer(self, connection: Connection, name: str, work: WorkName) -> None:
+        """Ask for a recurring work item as part of a transaction: what it is to see and the item, or neither.
+
+        One that waits already may begin before that is committed: `request` it again afterwards.
+        """
+        await self._defer(connection, WorkItem(work, name))
+
     async def request(self, name: str, work: WorkName, entity: str = "") -> None:
         """Ask for a recurring work item now. Errors: OrganizationUnknown."""
         await self._organizations.get(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
 import msgspec
@@ -61,8 +61,9 @@ class Profiles:
         comment: str = "",
         *,
         instead_of: Sequence[ProfileVersion] | None = None,
+        then: Callable[[Connection], Awaitable[None]] | None = None,
     ) -> ProfileVersion | None:
-        """Bring a version into force, an older one too; None withdraws the profile.
+        """Bring a version into force, an older one too; None withdraws the profile. `then` is in the same transaction.
 
         `instead_of`: all that was in force when this was checked; where that is something else by now, nothing changes.
         Errors: InputInvalid.
@@ -77,6 +78,8 @@ class Profiles:
             if version is not None:
                 await connection.execute(_SQL["publish"], parameters)
             await connection.execute(_SQL["note"], parameters)
+            if then is not None:
+                await then(connection)
         return chosen
 
     async def get(self, organization: Organization, name: str, version: int | None = None) -> ProfileVersion:

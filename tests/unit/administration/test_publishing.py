@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from satchel.administration.profiles import require_seen
-from satchel.database.pool import Database
+from satchel.database.pool import Connection, Database
 from satchel.errors import InputInvalid
 from satchel.provisioning.organizations import Organization, Organizations
 from satchel.provisioning.profiles import Profiles, ProfileVersion
@@ -41,6 +41,20 @@ async def test_of_two_who_withdraw_the_last_two_profiles_one_is_refused(control:
     assert "meanwhile" in refusal.message
     assert len(await profiles.published(own)) == 1
     assert len(await profiles.publications(own)) == 3
+
+
+async def test_a_version_and_the_work_item_that_carries_it_out_are_one(control: Database) -> None:
+    """Else a process that is killed between them leaves a version in force that nobody has before the next hour."""
+    profiles, own = Profiles(control), await organization(control)
+    version = await profiles.add(own, "Sales", "name = 'Sales'")
+
+    async def killed(_: Connection) -> None:
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await profiles.publish(own, "Sales", version, then=killed)
+
+    assert await profiles.published(own) == []
 
 
 @pytest.mark.parametrize(("seen", "words"), [(1, "version 2 came into force"), (0, "version 2"), (2, ""), (None, "")])
