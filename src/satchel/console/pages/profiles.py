@@ -22,6 +22,9 @@ from satchel.errors import ConfigError
 
 MAX_PROFILE_CHARACTERS = 500_000
 USERS_COUNTED = 100
+COUNTED_AT_ONCE = 2
+"""Each count sorts whole tables at the source's copy; who presses the button again waits."""
+_counting = asyncio.Semaphore(COUNTED_AT_ONCE)
 Comment = Annotated[str, Meta(max_length=500)]
 Text = Annotated[str, Meta(max_length=MAX_PROFILE_CHARACTERS)]
 Version = Annotated[int, Meta(ge=0, le=2**31 - 1)]
@@ -156,11 +159,12 @@ async def check(desk: Desk, name: str, text: str) -> Checked:
     """What a text would come to: nothing is kept. What is wrong with it is told on the page."""
     try:
         profile = parse_profile(text).name
-        seen = await administration.version_in_force(desk.rooms, name, profile)
-        difference, preview = await asyncio.gather(  # each asks the source
-            administration.compare_profiles(desk.rooms, name, profile, text),
-            administration.preview_profile(desk.rooms, name, text, None, USERS_COUNTED),
-        )
+        async with _counting:
+            seen = await administration.version_in_force(desk.rooms, name, profile)
+            difference, preview = await asyncio.gather(  # each asks the source
+                administration.compare_profiles(desk.rooms, name, profile, text),
+                administration.preview_profile(desk.rooms, name, text, None, USERS_COUNTED),
+            )
     except ConfigError as error:
         return Checked(problem=error.message, hint=error.hint)
     return Checked(profile, difference=difference, preview=preview, seen=seen)
