@@ -15,7 +15,7 @@ from tests.lab.host import ROOT
 from tests.support.processes import wait_for
 
 DEVICES = os.environ.get("SATCHEL_LAB_DEVICES", "6")
-LIMIT_SECONDS = 400 + 30 * float(os.environ.get("SATCHEL_LAB_SECONDS", "1"))
+LIMIT_SECONDS = 600 + 30 * float(os.environ.get("SATCHEL_LAB_SECONDS", "1"))
 pytestmark = [
     pytest.mark.lab,
     pytest.mark.timeout(LIMIT_SECONDS + 60),
