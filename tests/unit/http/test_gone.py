@@ -12,7 +12,7 @@ from granian.server.embed import Server
 
 from satchel.http.client import Client
 
-PARTS, PART_BYTES = 2_000, 100_000
+PART_BYTES = 100_000
 
 
 async def _never() -> dict[str, Any]:
@@ -51,13 +51,11 @@ async def test_who_stays_hears_what_comes() -> None:
 
 
 async def test_no_more_is_made_for_who_goes_away_in_the_middle() -> None:
-    made, has_ended = 0, asyncio.Event()
+    has_ended = asyncio.Event()
 
     async def parts() -> AsyncGenerator[bytes]:
-        nonlocal made
         try:
-            for _ in range(PARTS):
-                made += 1
+            while True:
                 yield bytes(PART_BYTES)
         finally:
             has_ended.set()
@@ -79,7 +77,6 @@ async def test_no_more_is_made_for_who_goes_away_in_the_middle() -> None:
     assert not has_ended.is_set()
     writer.transport.abort()
     await asyncio.wait_for(has_ended.wait(), 10)
-    assert made < PARTS / 2
     server.stop()  # type: ignore[no-untyped-call]
     await asyncio.wait([serving], timeout=5)
 
