@@ -30,7 +30,7 @@ demo: setup
 
 test: setup lint
 	@$(BIN)/python tests/prepare.py
-	@$(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile --durations 25 -m "not lab and not kill"
+	@$(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 25 -m "not lab and not kill"
 	@$(BIN)/pytest -q -n 2 --dist worksteal --durations 10 -m "kill and not lab"
 	@$(BIN)/pytest -q -m lab
 
