@@ -37,7 +37,7 @@ endef
 
 test: setup lint
 	@$(BIN)/python tests/prepare.py
-	$(call tests,not lab and not kill,-n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 25)
+	$(call tests,not lab and not kill,-n auto --maxprocesses 4 --dist loadfile --durations 25)
 	$(call tests,kill and not lab,-n 2 --dist worksteal --durations 10)
 	$(call tests,lab,)
 
