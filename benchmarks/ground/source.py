@@ -23,6 +23,7 @@ from granian.server.embed import Server
 
 from benchmarks.data import contacts
 from tests.support.processes import free_port
+from tests.support.serving import eventually_serves
 
 _EDM = {
     "id": "Edm.Guid", "account": "Edm.Guid", "statecode": "Edm.Int32", "credit": "Edm.Double", "ver": "Edm.Int64",
@@ -174,14 +175,7 @@ async def serve(app: ContactSource, port: int, rows: int) -> None:
     app.base = f"http://127.0.0.1:{port}"
     server = Server(app, address="127.0.0.1", port=port, interface=Interfaces.ASGINL, log_enabled=False)
     serving = asyncio.ensure_future(server.serve())
-    while True:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            await asyncio.sleep(0.01)
-            continue
-        writer.close()
-        break
+    await eventually_serves(port)
     sys.stdout.write(msgspec.json.encode({"url": app.base, "rows": rows}).decode() + "\n")
     sys.stdout.flush()
     await stop.wait()

@@ -30,6 +30,7 @@ from tests.law.test_costs import NOW, UNIT, Counted, CountingCursor, Keys, Regis
 from tests.support.field_organization import PRINCIPALS, StagedOrganization, compiled, item, profile
 from tests.support.free_ports import free_port
 from tests.support.line_device import LineDevice
+from tests.support.serving import eventually_serves
 
 DEVICES = 50
 OWN, ALL = guid(3, 1), guid(3, 2)
@@ -98,17 +99,6 @@ class Crowd:
         assert {number for number, waiter in before.items() if now.get(number) is not waiter} == concerned
         assert {number for number, task in self.waiting.items() if task.done()} == concerned
         return count
-
-
-async def eventually_serves(port: int) -> None:
-    while True:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            await asyncio.sleep(0.01)
-            continue
-        writer.close()
-        return
 
 
 @pytest.fixture

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.contract.issuer.fixture import TENANT, RunningIssuer, running_issuer
 from tests.journey.sign_in.conftest import documented
@@ -18,10 +17,6 @@ from tests.support.free_ports import free_port
 from tests.support.planted import new_secret
 from tests.support.processes import Sandbox, Satchel, sandbox, satchel, wait_for
 
-ARGUMENTS = [
-    "--no-sandbox",  # it refuses to run as root with one
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",  # nothing goes out
-]
 PROOF_SECONDS = 2.0
 ROLE = {"roles": ["Satchel.Administrator"]}
 
@@ -108,16 +103,6 @@ def console(running: Satchel, port: int) -> Console:
     found = Console(running, port)
     wait_for(found.is_ready, "the console")
     return found
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as engine:
-        path = shutil.which("chromium")
-        assert path, "chromium is missing: python tests/prepare.py installs it"
-        browser = engine.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 Visit = Callable[[], Page]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from satchel.errors import SignInRefused
 from tests.contract.issuer.fixture import RunningIssuer
@@ -20,20 +19,6 @@ from tests.support import planted
 from tests.support.processes import Sandbox, Satchel
 
 pytestmark = pytest.mark.node
-ARGUMENTS = [
-    "--no-sandbox",  # it refuses to run as root with one
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",  # nothing goes out
-]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as engine:
-        path = shutil.which("chromium")
-        assert path, "chromium is missing: python tests/prepare.py installs it"
-        browser = engine.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -11,6 +10,8 @@ from granian.constants import Interfaces
 from granian.server.embed import Server
 
 from satchel.http.client import Client
+from tests.support.free_ports import free_port
+from tests.support.serving import eventually_serves
 
 PART_BYTES = 100_000
 
@@ -66,12 +67,11 @@ async def test_no_more_is_made_for_who_goes_away_in_the_middle() -> None:
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await Client(receive).take(parts(), send)
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     server = Server(app, address="127.0.0.1", port=port, interface=Interfaces.ASGINL, log_enabled=False)
     serving = asyncio.ensure_future(server.serve())
-    reader, writer = await _connected(port)
+    await asyncio.wait_for(eventually_serves(port), 20)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
     await reader.readexactly(10 * PART_BYTES)
     assert not has_ended.is_set()
@@ -79,12 +79,3 @@ async def test_no_more_is_made_for_who_goes_away_in_the_middle() -> None:
     await asyncio.wait_for(has_ended.wait(), 10)
     server.stop()  # type: ignore[no-untyped-call]
     await asyncio.wait([serving], timeout=5)
-
-
-async def _connected(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    for _ in range(200):
-        try:
-            return await asyncio.open_connection("127.0.0.1", port)
-        except ConnectionRefusedError:
-            await asyncio.sleep(0.05)
-    raise AssertionError("the server did not start")
