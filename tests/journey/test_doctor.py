@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,9 @@ def test_a_device_that_watches_gets_change_after_change_in_one_answer_until_it_g
         device.sync()
         key = device.sql("select contactid from contact limit 1")[0]["contactid"]
     command = [sys.executable, "-m", "satchel", "device", "watch", "--json", "--folder", str(tmp_path / "device")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as child, ExitStack() as stack:
         assert child.stdout is not None
+        stack.callback(child.kill)  # or else a failure would wait for its end
         # Other requests are over at once: one that is there twenty times in turn is the poll.
         wait_for(lambda: all(total("satchel_open_requests") == 1 for _ in range(20)), "it to wait")
         before = answers()
@@ -98,7 +100,6 @@ def test_a_device_that_watches_gets_change_after_change_in_one_answer_until_it_g
             source.send("PATCH", f"contacts({key})", json={"jobtitle": f"change {number}"})
             assert json.loads(child.stdout.readline())["rows_put"] == 1
         assert answers() == before  # it is not at its end
-        child.kill()
     wait_for(lambda: total("satchel_open_requests") == 0, "the server to notice", seconds=10)
 
 
